@@ -1,0 +1,19 @@
+# Compiler settings shared by every target.
+find_program(PRECIS_CCACHE ccache)
+if(PRECIS_CCACHE)
+  # The sloppiness lets ccache work with precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${PRECIS_CCACHE} sloppiness=pch_defines,time_macros,include_file_mtime,include_file_ctime)
+endif()
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-fpch-preprocess)
+endif()
+find_program(PRECIS_MOLD mold)
+if(PRECIS_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+if(PRECIS_SANITIZE)
+  add_compile_options(-fsanitize=${PRECIS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${PRECIS_SANITIZE})
+endif()

@@ -1,0 +1,109 @@
+// The program `precis`: finds the sub-command, runs it, turns errors into exit codes.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <new>
+
+#include "base/error.h"
+#include "base/suggest.h"
+#include "cli/program.h"
+
+namespace precis::cli {
+
+namespace {
+
+void on_signal(int signal) {
+  // The first one asks; a second one ends at once (checkpoints are committed atomically).
+  if (stop_token().requested()) _exit(128 + signal);
+  stop_token().request(signal == SIGINT ? ErrorKind::kInterrupted : ErrorKind::kTerminated);
+}
+
+// The sub-command that the parse got to, for its names and its --help.
+const CLI::App* reached(const CLI::App* app) {
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+  return app;
+}
+
+std::vector<std::string> option_names(const CLI::App* app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app->get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::vector<std::string> command_names(const CLI::App* app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app->get_subcommands(nullptr)) names.push_back(command->get_name());
+  return names;
+}
+
+int fail(ErrorKind kind, const std::string& message) {
+  std::fprintf(stderr, "precis: error: %s\n", message.c_str());
+  return exit_code(kind);
+}
+
+int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* command = reached(&app);
+  std::string message = error.what();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const std::vector<std::string> extras = command->remaining(true);
+    const std::string& unknown = extras.empty() ? message : extras.front();
+    const bool is_option = unknown.rfind("-", 0) == 0;
+    const std::string stem = unknown.substr(0, unknown.find('='));
+    message = (is_option ? "unknown option " : command == &app ? "unknown command " : "unexpected argument ") + stem;
+    const std::string near = nearest_name(stem, is_option ? option_names(command) : command_names(command));
+    if (!near.empty()) message += "; did you mean " + near + "?";
+  }
+  std::string name = command == &app ? "precis" : "precis " + command->get_name();
+  if (command != &app && command->get_parent() != nullptr && command->get_parent() != &app) {
+    name = "precis " + command->get_parent()->get_name() + " " + command->get_name();
+  }
+  return fail(ErrorKind::kUsage, message + "\n  see: " + name + " --help");
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Trains and runs language models over documents of any length; nothing is ever truncated.", "precis");
+  app.set_version_flag("--version", std::string("precis ") + PRECIS_VERSION);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  add_summarize(app);
+  add_train(app);
+  add_evaluate(app);
+  add_tokenizer(app);
+  add_init(app);
+  add_inspect(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help and --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return usage_failure(app, error);
+  }
+  // A result that could not be written is a failure even if the work went well.
+  if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace precis::cli
+
+int main(int argc, char** argv) {
+  using precis::ErrorKind;
+  std::signal(SIGPIPE, SIG_IGN);
+  struct sigaction action = {};
+  action.sa_handler = precis::cli::on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  try {
+    return precis::cli::run(argc, argv);
+  } catch (const precis::Error& error) {
+    return precis::cli::fail(error.kind(), error.what());
+  } catch (const std::bad_alloc&) {
+    return precis::cli::fail(ErrorKind::kOutOfMemory, "out of memory");
+  } catch (const std::exception& error) {
+    return precis::cli::fail(ErrorKind::kInternal, std::string("internal error: ") + error.what());
+  }
+}

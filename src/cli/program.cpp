@@ -1,0 +1,102 @@
+// Common options, log and signals of the command line.
+#include "cli/program.h"
+
+#include <ATen/Parallel.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <charconv>
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace precis::cli {
+
+namespace {
+
+bool g_json_log = false;
+
+std::shared_ptr<spdlog::logger> make_logger() {
+  // Colour only where stderr is a terminal and NO_COLOR is unset or empty.
+  const char* no_color = std::getenv("NO_COLOR");
+  const bool plain = no_color != nullptr && *no_color != '\0';
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(
+      plain ? spdlog::color_mode::never : spdlog::color_mode::automatic);
+  auto logger = std::make_shared<spdlog::logger>("precis", sink);
+  logger->set_pattern("%^%l%$: %v");
+  return logger;
+}
+
+spdlog::logger& logger() {
+  static const std::shared_ptr<spdlog::logger> instance = make_logger();
+  return *instance;
+}
+
+}  // namespace
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  const std::string group = "Common";
+  command.add_flag("--quiet,-q", options.quiet, "Say nothing but warnings and errors")->group(group);
+  command.add_option("--log-format", options.log_format, "How messages on stderr look")
+      ->check(CLI::IsMember({"text", "jsonl"}))->capture_default_str()->group(group);
+  command.add_option("--threads", options.threads, "Threads to compute with (default: one a core)")
+      ->check(CLI::Range(1, 4096))->group(group);
+  command.add_option("--device", options.device, "Where to compute")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str()->group(group);
+  command.add_option("--dtype", options.dtype, "Type of the weights and of the arithmetic")
+      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))->capture_default_str()->group(group);
+  command.add_option("--memory-budget", options.memory_budget, "Most memory to use, for example 8GiB")
+      ->group(group);
+}
+
+void apply_common_options(const CommonOptions& options) {
+  g_json_log = options.log_format == "jsonl";
+  if (g_json_log) logger().set_pattern("%v");
+  if (options.quiet) logger().set_level(spdlog::level::warn);
+  if (options.threads > 0) at::set_num_threads(options.threads);
+}
+
+int64_t parse_bytes(const std::string& text, const std::string& option) {
+  struct Unit {
+    const char* suffix;
+    double bytes;
+  };
+  static constexpr Unit kUnits[] = {{"", 1},           {"B", 1},           {"kB", 1e3},  {"KB", 1e3}, {"MB", 1e6},
+                                    {"GB", 1e9},       {"TB", 1e12},       {"KiB", 1024.0}, {"MiB", 1024.0 * 1024},
+                                    {"GiB", 1024.0 * 1024 * 1024}, {"TiB", 1024.0 * 1024 * 1024 * 1024}};
+  double number = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string suffix(end, text.data() + text.size());
+  suffix.erase(0, suffix.find_first_not_of(' ') == std::string::npos ? suffix.size() : suffix.find_first_not_of(' '));
+  for (const Unit& unit : kUnits) {
+    if (problem == std::errc() && suffix == unit.suffix && number > 0 && number * unit.bytes < 9e18) {
+      return static_cast<int64_t>(number * unit.bytes);
+    }
+  }
+  throw Error(ErrorKind::kUsage, {.what = "not an amount of memory",
+                                  .where = option,
+                                  .expected = "a positive number with a unit, such as 8GiB or 512MiB",
+                                  .found = "'" + text + "'"});
+}
+
+LogSink log_sink() {
+  return [](LogLevel level, const std::string& message) {
+    const auto spd_level = level == LogLevel::kWarning ? spdlog::level::warn : spdlog::level::info;
+    if (g_json_log) {
+      const nlohmann::json line = {{"level", level == LogLevel::kWarning ? "warning" : "info"}, {"message", message}};
+      logger().log(spd_level, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    } else {
+      logger().log(spd_level, message);
+    }
+  };
+}
+
+StopToken& stop_token() {
+  static StopToken token;
+  return token;
+}
+
+}  // namespace precis::cli

@@ -1,0 +1,45 @@
+// What every sub-command shares: the common options, the log, and the stop token.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/log.h"
+#include "base/stop.h"
+
+namespace precis::cli {
+
+// `--quiet`, `--log-format`, `--threads`, `--device`, `--dtype`, `--memory-budget`.
+struct CommonOptions {
+  bool quiet = false;
+  std::string log_format = "text";   // text | jsonl
+  int threads = 0;                   // 0: libtorch's own choice
+  std::string device = "auto";       // auto | cpu | cuda
+  std::string dtype = "float32";     // float32 | bfloat16 | float64
+  std::string memory_budget;         // "8GiB"; empty: none
+};
+
+// Adds the options above to a sub-command. Call once for each sub-command.
+void add_common_options(CLI::App& command, CommonOptions& options);
+// Applies --threads and --log-format, after parsing. Throws Error{kUsage}.
+void apply_common_options(const CommonOptions& options);
+
+// "8GiB", "512MiB", "6e9", "1000" -> bytes. Throws Error{kUsage} naming `option`.
+int64_t parse_bytes(const std::string& text, const std::string& option);
+
+// Messages to stderr in the chosen format; nothing but warnings under --quiet.
+LogSink log_sink();
+// Set by SIGINT and SIGTERM.
+StopToken& stop_token();
+
+// Each command's file defines one of these: it adds the sub-command and its callback.
+void add_summarize(CLI::App& app);
+void add_train(CLI::App& app);
+void add_evaluate(CLI::App& app);
+void add_tokenizer(CLI::App& app);
+void add_init(CLI::App& app);
+void add_inspect(CLI::App& app);
+
+}  // namespace precis::cli

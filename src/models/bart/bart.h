@@ -1,0 +1,73 @@
+// BART (Lewis et al. 2020) as in transformers' modeling_bart.py: parameters under Hugging Face's names,
+// the encoder over windows, the decoder over any memory.
+// Letters: W windows, C positions, B documents, S target positions, D width, V vocabulary.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/bart/bart_config.h"
+#include "nn/cross_attention.h"
+#include "nn/dropout.h"
+
+namespace precis::models {
+
+// Self-attention keys and values of what the decoder has written so far, for every layer.
+struct DecoderCache {
+  std::vector<at::Tensor> keys_BHSE;    // one a layer, room for `capacity` positions
+  std::vector<at::Tensor> values_BHSE;
+  int64_t length = 0;                   // positions filled
+  int64_t capacity = 0;
+
+  // Row b becomes the old row rows_B[b] (int64): what beam search does at every step.
+  void reorder(const at::Tensor& rows_B);
+};
+
+class BartModel {
+ public:
+  // Fresh weights: normal with `init_std`, biases 0, norms 1, the padding row of the embedding 0;
+  // a pure function of (config, seed).
+  static BartModel initialize(const BartConfig& config, uint64_t seed, at::ScalarType dtype);
+  // Reads `directory` (config.json, model.safetensors). Throws Error{kModel}.
+  static BartModel load(const std::filesystem::path& directory, at::ScalarType dtype);
+
+  const BartConfig& config() const { return config_; }
+  at::ScalarType dtype() const { return dtype_; }
+
+  // Every trainable tensor once, under its Hugging Face name, in a fixed order: tied weights appear under
+  // `model.shared.weight` alone. The tensors are the model's own: training changes them in place.
+  const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return parameters_; }
+  void set_requires_grad(bool on);
+
+  // What model.safetensors holds so that transformers loads it: parameters, final_logits_bias and,
+  // where the embeddings are not tied, each under its own name.
+  std::vector<std::pair<std::string, at::Tensor>> state() const;
+
+  // ids_WC int64, padded at the end; lengths_W: real positions of each row (>= 1). Returns states [W, C, D];
+  // rows past a window's length hold nothing of meaning. Positions restart in each window.
+  at::Tensor encode(const at::Tensor& ids_WC, const std::vector<int64_t>& lengths_W, const nn::Dropout& dropout) const;
+
+  // input_ids_BS int64 (already shifted right). Returns the last hidden states [B, S, D]. Causal, so padding at
+  // the end of a row changes nothing before it. With `cache` the S ids stand at positions cache->length onward.
+  at::Tensor decode(const at::Tensor& input_ids_BS, nn::CrossAttention& memory, const nn::Dropout& dropout,
+                    DecoderCache* cache = nullptr) const;
+
+  DecoderCache make_cache(int64_t rows, int64_t capacity) const;
+
+  // The output head: logits = hidden weight' + bias.
+  const at::Tensor& output_weight_VD() const;
+  const at::Tensor& output_bias_V() const;   // final_logits_bias, [V]
+  at::Tensor logits(const at::Tensor& hidden) const;
+
+ private:
+  BartModel() = default;
+  BartConfig config_;
+  at::ScalarType dtype_ = at::kFloat;
+  std::vector<std::pair<std::string, at::Tensor>> parameters_;
+};
+
+}  // namespace precis::models
