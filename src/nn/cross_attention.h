@@ -11,6 +11,9 @@
 
 namespace precis::nn {
 
+// Dropout site of the cross-attention's probabilities (see dropout_site).
+inline constexpr uint64_t kCrossAttentionSite = 1000;
+
 // B documents, S query positions, D decoder width, M memory width, H heads, E = D / H.
 struct CrossProjection {
   at::Tensor key_weight_DM;

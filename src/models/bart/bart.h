@@ -37,6 +37,7 @@ class BartModel {
 
   const BartConfig& config() const { return config_; }
   at::ScalarType dtype() const { return dtype_; }
+  at::Device device() const { return parameters_.front().second.device(); }
 
   // Every trainable tensor once, under its Hugging Face name, in a fixed order: tied weights appear under
   // `model.shared.weight` alone. The tensors are the model's own: training changes them in place.

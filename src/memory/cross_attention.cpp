@@ -1,0 +1,66 @@
+// Cross-attention with held keys and values.
+#include "memory/cross_attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "memory/streamed_attention.h"
+#include "nn/dropout.h"
+
+namespace precis::memory {
+
+namespace {
+
+at::Tensor split_heads(const at::Tensor& x_BSD, int64_t heads) {
+  return x_BSD.view({x_BSD.size(0), x_BSD.size(1), heads, -1}).transpose(1, 2);
+}
+
+at::Tensor join_heads(const at::Tensor& x_BHSE) {
+  return x_BHSE.transpose(1, 2).reshape({x_BHSE.size(0), x_BHSE.size(2), -1});
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
+}
+
+}  // namespace
+
+bool MemoryBatch::padded() const {
+  return std::any_of(rows_B.begin(), rows_B.end(), [this](int64_t rows) { return rows != states_BTM.size(1); });
+}
+
+HeldCrossAttention::HeldCrossAttention(MemoryBatch memory) : memory_(std::move(memory)) {
+  if (memory_.padded()) mask_B11T_ = attended_rows(memory_, 0, memory_.states_BTM.size(1));
+}
+
+at::Tensor HeldCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD,
+                                      const nn::CrossProjection& projection, const nn::Dropout& dropout) {
+  if (!dropout.rows.empty() && dropout.attention > 0) {
+    // The library's fused attention takes no dropout; the streamed one does, in bounded memory.
+    return streamed_attention(memory_, query_BSD, projection, dropout, layer, 0);
+  }
+  Projected& held = layers_[layer];
+  if (!held.key_BHTE.defined()) {
+    held.key_BHTE = split_heads(linear(memory_.states_BTM, projection.key_weight_DM, projection.key_bias_D),
+                                projection.heads);
+    held.value_BHTE = split_heads(linear(memory_.states_BTM, projection.value_weight_DM, projection.value_bias_D),
+                                  projection.heads);
+    if (!at::GradMode::is_enabled()) {  // decoding reads them once a token: heads side by side in memory
+      held.key_BHTE = held.key_BHTE.contiguous();
+      held.value_BHTE = held.value_BHTE.contiguous();
+    }
+  }
+  const std::optional<at::Tensor> mask = mask_B11T_.defined() ? std::optional<at::Tensor>(mask_B11T_) : std::nullopt;
+  return join_heads(at::scaled_dot_product_attention(split_heads(query_BSD, projection.heads), held.key_BHTE,
+                                                     held.value_BHTE, mask));
+}
+
+StreamedCrossAttention::StreamedCrossAttention(MemoryBatch memory, int64_t block_rows)
+    : memory_(std::move(memory)), block_rows_(block_rows) {}
+
+at::Tensor StreamedCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD,
+                                          const nn::CrossProjection& projection, const nn::Dropout& dropout) {
+  return streamed_attention(memory_, query_BSD, projection, dropout, layer, block_rows_);
+}
+
+}  // namespace precis::memory

@@ -1,0 +1,56 @@
+// The two ways a decoder attends to documents' memory: with every layer's keys and values held, or with the
+// states streamed in blocks (methods: CachED, Streaming cross-attention). Both give the same result.
+// Letters: B documents, T memory rows (padded), M memory width, D decoder width, H heads, E = D / H, S queries.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "nn/cross_attention.h"
+
+namespace precis::memory {
+
+// The memory of a pack of documents as the decoder sees it.
+struct MemoryBatch {
+  at::Tensor states_BTM;         // rows past a document's own are never attended to
+  std::vector<int64_t> rows_B;   // memory rows of each document, >= 1
+
+  bool padded() const;
+};
+
+// Projects K and V of a layer at its first use and holds them, 2 D elements a row and layer: for decoding, and
+// for training where they are to be kept for the backward pass.
+class HeldCrossAttention : public nn::CrossAttention {
+ public:
+  explicit HeldCrossAttention(MemoryBatch memory);
+  at::Tensor attend(int64_t layer, const at::Tensor& query_BSD, const nn::CrossProjection& projection,
+                    const nn::Dropout& dropout) override;
+
+ private:
+  struct Projected {
+    at::Tensor key_BHTE;
+    at::Tensor value_BHTE;
+  };
+  MemoryBatch memory_;
+  at::Tensor mask_B11T_;  // bool, true where attended; undefined where nothing is padded
+  std::unordered_map<int64_t, Projected> layers_;
+};
+
+// Projects K and V block by block and folds them in with an online softmax; its backward pass does so again.
+// No layer's K or V is ever held for all T.
+class StreamedCrossAttention : public nn::CrossAttention {
+ public:
+  // block_rows: memory rows at a time; 0 chooses by the size of the scores.
+  explicit StreamedCrossAttention(MemoryBatch memory, int64_t block_rows = 0);
+  at::Tensor attend(int64_t layer, const at::Tensor& query_BSD, const nn::CrossProjection& projection,
+                    const nn::Dropout& dropout) override;
+
+ private:
+  MemoryBatch memory_;
+  int64_t block_rows_;
+};
+
+}  // namespace precis::memory

@@ -1,0 +1,50 @@
+// From windows to memory: the encoder over packs of windows, with or without a graph.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "base/stop.h"
+#include "memory/cross_attention.h"
+#include "memory/packs.h"
+#include "models/bart/bart.h"
+#include "nn/dropout.h"
+
+namespace precis::memory {
+
+// The dropout of one update. Every mask is a function of (seed, step, document, window, layer, site), so that
+// encoding a window again gives the same states whatever shares its pack.
+struct StepDropout {
+  double hidden = 0.0;
+  double attention = 0.0;
+  double activation = 0.0;
+  uint64_t seed = 0;
+  int64_t step = 0;
+  std::vector<uint64_t> document_keys;  // of the caller's documents; empty: evaluation, no dropout
+
+  nn::Dropout windows(const DocumentPack& pack, const EncoderPack& windows) const;
+  nn::Dropout decoder(const DocumentPack& pack) const;
+};
+
+// Called after each encoder call with the windows encoded so far, and all of them.
+using EncodeProgress = std::function<void(int64_t done, int64_t total)>;
+
+// Without a graph: one buffer [B, T, M], filled pack by pack. Throws Error with the stop token's reason.
+MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack, const StepDropout& dropout,
+                        const StopToken* stop = nullptr, const EncodeProgress& progress = {});
+
+// With the graphs of all windows retained.
+MemoryBatch encode_pack_with_graph(const models::BartModel& model, const DocumentPack& pack,
+                                   const StepDropout& dropout, const StopToken* stop = nullptr);
+
+// Encodes each window again and back-propagates its rows of `gradient_BTM`, one encoder call at a time.
+void backward_through_windows(const models::BartModel& model, const DocumentPack& pack, const StepDropout& dropout,
+                              const at::Tensor& gradient_BTM, const StopToken* stop = nullptr);
+
+// Throws Error of the token's reason where a stop was requested.
+void throw_if_stopped(const StopToken* stop);
+
+}  // namespace precis::memory

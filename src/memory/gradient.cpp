@@ -1,0 +1,145 @@
+// Gradients of whole documents under the schedules `kept`, `cached` and `streamed`.
+#include "memory/gradient.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/error.h"
+#include "nn/token_loss.h"
+
+namespace precis::memory {
+
+namespace {
+
+// The decoder's side of a pack. N target tokens over all its documents.
+struct TargetBatch {
+  at::Tensor input_ids_BS;  // labels shifted right behind decoder_start_token_id
+  at::Tensor positions_N;   // real positions in [B * S]
+  at::Tensor labels_N;
+};
+
+TargetBatch target_batch(const models::BartModel& model, const std::vector<Example>& examples,
+                         const DocumentPack& pack) {
+  const models::BartConfig& config = model.config();
+  const int64_t B = pack.size();
+  int64_t S = 0, N = 0;
+  for (const int64_t document : pack.documents) {
+    const int64_t length = static_cast<int64_t>(examples[document].target.size());
+    S = std::max(S, length);
+    N += length;
+  }
+  TargetBatch batch{at::full({B, S}, config.pad_token_id, at::kLong), at::empty({N}, at::kLong),
+                    at::empty({N}, at::kLong)};
+  int64_t* inputs = batch.input_ids_BS.data_ptr<int64_t>();
+  int64_t* positions = batch.positions_N.data_ptr<int64_t>();
+  int64_t* labels = batch.labels_N.data_ptr<int64_t>();
+  int64_t n = 0;
+  for (int64_t b = 0; b < B; ++b) {
+    const std::vector<int32_t>& target = examples[pack.documents[b]].target;
+    for (size_t s = 0; s < target.size(); ++s, ++n) {
+      inputs[b * S + s] = s == 0 ? config.decoder_start_token_id : target[s - 1];
+      positions[n] = b * S + static_cast<int64_t>(s);
+      labels[n] = target[s];
+    }
+  }
+  batch.input_ids_BS = batch.input_ids_BS.to(model.device());
+  batch.positions_N = batch.positions_N.to(model.device());
+  batch.labels_N = batch.labels_N.to(model.device());
+  return batch;
+}
+
+nn::TokenLoss decode_loss(const models::BartModel& model, const TargetBatch& targets, nn::CrossAttention& memory,
+                          const nn::Dropout& dropout, double label_smoothing) {
+  const at::Tensor hidden_BSD = model.decode(targets.input_ids_BS, memory, dropout);
+  const at::Tensor hidden_ND = hidden_BSD.reshape({-1, hidden_BSD.size(2)}).index_select(0, targets.positions_N);
+  return nn::token_loss(hidden_ND, model.output_weight_VD(), model.output_bias_V(), targets.labels_N, label_smoothing);
+}
+
+std::vector<DocumentPack> packs_of(const models::BartModel& model, const std::vector<Example>& examples,
+                                   int64_t window) {
+  std::vector<std::vector<Window>> windows;
+  windows.reserve(examples.size());
+  for (const Example& example : examples) windows.push_back(cut_windows(model.config(), example.document, window));
+  return pack_documents(std::move(windows));
+}
+
+std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, EncodeSchedule schedule) {
+  if (schedule == EncodeSchedule::kStreamed) return std::make_unique<StreamedCrossAttention>(std::move(memory));
+  return std::make_unique<HeldCrossAttention>(std::move(memory));
+}
+
+}  // namespace
+
+const char* name(EncodeSchedule schedule) {
+  switch (schedule) {
+    case EncodeSchedule::kAuto: return "auto";
+    case EncodeSchedule::kKept: return "kept";
+    case EncodeSchedule::kCached: return "cached";
+    case EncodeSchedule::kStreamed: return "streamed";
+    case EncodeSchedule::kTwoSweep: return "two_sweep";
+    case EncodeSchedule::kLayerSynchronous: return "layer_synchronous";
+  }
+  return "";
+}
+
+BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<Example>& examples,
+                              const GradientOptions& options, const StopToken* stop) {
+  const EncodeSchedule schedule = options.schedule;
+  if (schedule != EncodeSchedule::kKept && schedule != EncodeSchedule::kCached &&
+      schedule != EncodeSchedule::kStreamed) {
+    throw Error(ErrorKind::kUnsupported, {.what = std::string("the schedule ") + name(schedule) + " is not built",
+                                          .where = "encoder.schedule",
+                                          .expected = "kept, cached or streamed"});
+  }
+  StepDropout dropout = options.dropout;
+  dropout.document_keys.clear();
+  BatchLoss loss;
+  for (const Example& example : examples) {
+    if (options.training) dropout.document_keys.push_back(example.key);
+    loss.source_tokens += static_cast<int64_t>(example.document.text.size());
+  }
+  for (const DocumentPack& pack : packs_of(model, examples, options.window)) {
+    throw_if_stopped(stop);
+    const bool kept = schedule == EncodeSchedule::kKept;
+    MemoryBatch memory = kept ? encode_pack_with_graph(model, pack, dropout, stop)
+                              : encode_pack(model, pack, dropout, stop);
+    const at::Tensor states_BTM = memory.states_BTM;
+    if (!kept) states_BTM.requires_grad_(true);
+    const TargetBatch targets = target_batch(model, examples, pack);
+    {
+      // Keys, values and the decoder's graph are freed before the second encode.
+      const std::unique_ptr<nn::CrossAttention> attention = attention_over(std::move(memory), schedule);
+      const nn::TokenLoss tokens =
+          decode_loss(model, targets, *attention, dropout.decoder(pack), options.label_smoothing);
+      loss.objective_sum += tokens.objective.item<double>();
+      loss.nll_sum += tokens.nll_N.sum(at::kDouble).item<double>();
+      loss.target_tokens += tokens.nll_N.size(0);
+      torch::autograd::backward({tokens.objective.mul(options.weight)}, {});
+    }
+    if (!kept) backward_through_windows(model, pack, dropout, states_BTM.grad(), stop);
+  }
+  return loss;
+}
+
+std::vector<DocumentLoss> document_losses(const models::BartModel& model, const std::vector<Example>& examples,
+                                          int64_t window, const StopToken* stop) {
+  const at::NoGradGuard no_grad;
+  std::vector<DocumentLoss> losses(examples.size());
+  for (const DocumentPack& pack : packs_of(model, examples, window)) {
+    throw_if_stopped(stop);
+    StreamedCrossAttention attention(encode_pack(model, pack, {}, stop));
+    const at::Tensor nll_N =
+        decode_loss(model, target_batch(model, examples, pack), attention, {}, 0.0).nll_N.to(at::kCPU, at::kDouble);
+    const double* nll = nll_N.data_ptr<double>();
+    for (const int64_t document : pack.documents) {
+      DocumentLoss& loss = losses[document];
+      loss.tokens = static_cast<int64_t>(examples[document].target.size());
+      for (int64_t i = 0; i < loss.tokens; ++i) loss.nll_sum += *nll++;
+    }
+  }
+  return losses;
+}
+
+}  // namespace precis::memory

@@ -1,0 +1,67 @@
+// The gradient of a batch of whole documents (methods: CachED): encode, decode, back-propagate, under a schedule
+// that decides how the encoder's part is obtained. Every schedule gives the same gradient.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/stop.h"
+#include "memory/encode.h"
+#include "memory/windows.h"
+#include "models/bart/bart.h"
+
+namespace precis::memory {
+
+// One document and its summary, as ids.
+struct Example {
+  DocumentTokens document;
+  std::vector<int32_t> target;  // BOS + tokens + EOS: all of them are scored
+  uint64_t key = 0;             // names the document for dropout, for example combine(epoch, row)
+  std::string id;               // for messages
+};
+
+enum class EncodeSchedule {
+  kAuto,              // kept where it fits the budget, else cached
+  kKept,              // all graphs retained
+  kCached,            // gradient caching: two encodes, the gradient of the memory held in between
+  kStreamed,          // as cached, and no layer's keys and values are held
+  kTwoSweep,          // not built
+  kLayerSynchronous,  // not built
+};
+
+// The names of PRODUCT's `encoder.schedule`.
+const char* name(EncodeSchedule schedule);
+
+struct GradientOptions {
+  EncodeSchedule schedule = EncodeSchedule::kCached;  // kKept, kCached or kStreamed
+  int64_t window = 1024;
+  double label_smoothing = 0.0;
+  // The gradient is that of weight * (sum of the tokens' objective): 1 / target tokens of the whole update.
+  double weight = 1.0;
+  StepDropout dropout;  // document_keys are taken from the examples; set seed, step and rates
+  bool training = true; // false: no dropout even where rates are set
+};
+
+struct BatchLoss {
+  double nll_sum = 0.0;        // unsmoothed, natural log
+  double objective_sum = 0.0;  // with label smoothing
+  int64_t target_tokens = 0;
+  int64_t source_tokens = 0;   // text tokens
+};
+
+// Adds to `.grad` of every parameter of the model (set_requires_grad(true) first). Throws Error{kUsage} for a window
+// that does not fit, Error with the stop's reason in between; the gradient is then incomplete.
+BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<Example>& examples,
+                              const GradientOptions& options, const StopToken* stop = nullptr);
+
+struct DocumentLoss {
+  double nll_sum = 0.0;
+  int64_t tokens = 0;  // of the target, BOS and EOS included
+};
+
+// Loss of each example without gradient or dropout, in the examples' order; keys and values are streamed.
+std::vector<DocumentLoss> document_losses(const models::BartModel& model, const std::vector<Example>& examples,
+                                          int64_t window, const StopToken* stop = nullptr);
+
+}  // namespace precis::memory

@@ -1,0 +1,106 @@
+// Grouping windows and documents of like length.
+#include "memory/packs.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace precis::memory {
+
+namespace {
+
+// Padding a document to more than about twice its rows costs more than a decoder call of its own saves.
+bool too_unlike(int64_t shortest, int64_t longest) { return longest > 2 * shortest + 64; }
+
+struct Place {
+  int64_t document;  // in the pack
+  int64_t window;
+  int64_t length;
+  int64_t memory_row;  // of the first kept row, in [B * max_rows]
+};
+
+EncoderPack build(const DocumentPack& pack, const std::vector<Place>& places, int64_t pad, at::Device device) {
+  const int64_t W = static_cast<int64_t>(places.size());
+  int64_t C = 0, R = 0;
+  for (const Place& place : places) {
+    C = std::max(C, place.length);
+    R += pack.windows_B[place.document][place.window].kept_rows();
+  }
+  EncoderPack result;
+  result.ids_WC = at::full({W, C}, pad, at::kLong);
+  result.from_R = at::empty({R}, at::kLong);
+  result.to_R = at::empty({R}, at::kLong);
+  int64_t* ids = result.ids_WC.data_ptr<int64_t>();
+  int64_t* from = result.from_R.data_ptr<int64_t>();
+  int64_t* to = result.to_R.data_ptr<int64_t>();
+  int64_t r = 0;
+  for (int64_t w = 0; w < W; ++w) {
+    const Place& place = places[w];
+    const Window& window = pack.windows_B[place.document][place.window];
+    std::copy(window.ids.begin(), window.ids.end(), ids + w * C);
+    for (int64_t row = window.keep_begin; row < window.keep_end; ++row, ++r) {
+      from[r] = w * C + row;
+      to[r] = place.memory_row + row - window.keep_begin;
+    }
+    result.lengths_W.push_back(place.length);
+    result.document_W.push_back(place.document);
+    result.window_W.push_back(place.window);
+  }
+  if (device != at::kCPU) {
+    result.ids_WC = result.ids_WC.to(device);
+    result.from_R = result.from_R.to(device);
+    result.to_R = result.to_R.to(device);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents) {
+  const size_t count = windows_of_documents.size();
+  std::vector<int64_t> rows(count);
+  for (size_t i = 0; i < count; ++i) rows[i] = memory_rows(windows_of_documents[i]);
+  std::vector<int64_t> order(count);
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return rows[a] < rows[b]; });
+
+  std::vector<DocumentPack> packs;
+  for (const int64_t document : order) {
+    const bool fits = !packs.empty() && rows[document] * (packs.back().size() + 1) <= kDocumentPackRows &&
+                      !too_unlike(packs.back().rows_B.front(), rows[document]);
+    if (!fits) packs.emplace_back();
+    DocumentPack& pack = packs.back();
+    pack.documents.push_back(document);
+    pack.windows_B.push_back(std::move(windows_of_documents[document]));
+    pack.rows_B.push_back(rows[document]);
+    pack.max_rows = rows[document];  // ascending order: the last is the longest
+  }
+  return packs;
+}
+
+std::vector<EncoderPack> pack_windows(const DocumentPack& pack, int64_t pad_token_id, at::Device device) {
+  std::vector<Place> places;
+  for (int64_t b = 0; b < pack.size(); ++b) {
+    int64_t memory_row = b * pack.max_rows;
+    for (size_t k = 0; k < pack.windows_B[b].size(); ++k) {
+      const Window& window = pack.windows_B[b][k];
+      places.push_back({b, static_cast<int64_t>(k), static_cast<int64_t>(window.ids.size()), memory_row});
+      memory_row += window.kept_rows();
+    }
+  }
+  std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.length < b.length; });
+
+  std::vector<EncoderPack> packs;
+  std::vector<Place> group;
+  for (const Place& place : places) {
+    const int64_t padded = place.length * static_cast<int64_t>(group.size() + 1);
+    if (!group.empty() && (padded > kEncoderPackPositions || too_unlike(group.front().length, place.length))) {
+      packs.push_back(build(pack, group, pad_token_id, device));
+      group.clear();
+    }
+    group.push_back(place);
+  }
+  packs.push_back(build(pack, group, pad_token_id, device));
+  return packs;
+}
+
+}  // namespace precis::memory

@@ -1,0 +1,45 @@
+// Which windows share one encoder call, and which documents one decoder call. Grouping changes the speed and
+// never the result: padding is masked, and dropout is keyed by window, not by place in a pack.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "memory/windows.h"
+
+namespace precis::memory {
+
+// The documents of one decoder call, their windows and where each kept row goes.
+struct DocumentPack {
+  std::vector<int64_t> documents;              // indices into the caller's list
+  std::vector<std::vector<Window>> windows_B;  // of each document
+  std::vector<int64_t> rows_B;                 // memory rows of each document
+  int64_t max_rows = 0;
+
+  int64_t size() const { return static_cast<int64_t>(documents.size()); }
+};
+
+// Windows of one encoder call. W windows padded to C positions; R kept rows.
+struct EncoderPack {
+  at::Tensor ids_WC;               // int64
+  std::vector<int64_t> lengths_W;  // positions without padding
+  std::vector<int64_t> document_W; // place of the window's document in the DocumentPack
+  std::vector<int64_t> window_W;   // the window's index in that document
+  at::Tensor from_R;               // int64: kept rows in the pack's states seen as [W * C, D]
+  at::Tensor to_R;                 // int64: their places in the pack's memory seen as [B * max_rows, D]
+};
+
+// The most padded positions in one encoder call (a single longer window goes alone).
+inline constexpr int64_t kEncoderPackPositions = 4096;
+// The most padded memory rows in one decoder call (a single longer document goes alone).
+inline constexpr int64_t kDocumentPackRows = 16384;
+
+// Documents of like length together. Each pack is bounded by kDocumentPackRows.
+std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents);
+
+// The windows of a document pack in encoder calls, longest together.
+std::vector<EncoderPack> pack_windows(const DocumentPack& pack, int64_t pad_token_id, at::Device device);
+
+}  // namespace precis::memory

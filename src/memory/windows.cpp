@@ -1,0 +1,79 @@
+// Cutting a document into windows.
+#include "memory/windows.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace precis::memory {
+
+int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t query_tokens) {
+  if (window < 3 || window > config.max_position_embeddings) {
+    throw Error(ErrorKind::kUsage,
+                {.what = "window out of range",
+                 .where = "window",
+                 .expected = "3 to " + std::to_string(config.max_position_embeddings) + " (the model's positions)",
+                 .found = std::to_string(window)});
+  }
+  const int64_t piece = window - 2 - query_tokens;
+  if (piece < 1) {
+    throw Error(ErrorKind::kUsage, {.what = "the query leaves no room for text in a window",
+                                    .where = "query",
+                                    .expected = "at most " + std::to_string(window - 3) + " tokens",
+                                    .found = std::to_string(query_tokens) + " tokens",
+                                    .hint = "shorten the query or use a larger window"});
+  }
+  return piece;
+}
+
+std::vector<Window> cut_windows(const models::BartConfig& config, const DocumentTokens& document, int64_t window) {
+  const int64_t tokens = static_cast<int64_t>(document.text.size());
+  const int64_t query_tokens = static_cast<int64_t>(document.query.size());
+  const int64_t piece = piece_length(config, window, query_tokens);
+  const int64_t count = std::max<int64_t>(1, (tokens + piece - 1) / piece);
+  std::vector<Window> windows(count);
+  for (int64_t k = 0; k < count; ++k) {
+    Window& cut = windows[k];
+    cut.text_begin = k * piece;
+    cut.text_end = std::min(tokens, cut.text_begin + piece);
+    cut.ids.reserve(cut.text_end - cut.text_begin + query_tokens + 2);
+    cut.ids.push_back(static_cast<int32_t>(config.bos_token_id));
+    cut.ids.insert(cut.ids.end(), document.query.begin(), document.query.end());
+    cut.ids.insert(cut.ids.end(), document.text.begin() + cut.text_begin, document.text.begin() + cut.text_end);
+    cut.ids.push_back(static_cast<int32_t>(config.eos_token_id));
+    const int64_t length = static_cast<int64_t>(cut.ids.size());
+    cut.keep_begin = k == 0 ? 0 : 1;
+    cut.keep_end = k + 1 == count ? length : length - 1;
+  }
+  return windows;
+}
+
+int64_t memory_rows(const std::vector<Window>& windows) {
+  int64_t rows = 0;
+  for (const Window& window : windows) rows += window.kept_rows();
+  return rows;
+}
+
+std::vector<SourceSpan> memory_spans(const std::vector<Window>& windows, std::span<const SourceSpan> text_offsets) {
+  const int64_t text_end = text_offsets.empty() ? 0 : text_offsets.back().end;
+  std::vector<SourceSpan> spans;
+  spans.reserve(memory_rows(windows));
+  for (const Window& window : windows) {
+    const bool has_text = window.text_begin < window.text_end;
+    const int64_t begin = has_text ? text_offsets[window.text_begin].begin : text_end;
+    const int64_t length = static_cast<int64_t>(window.ids.size());
+    const int64_t first_text_row = length - 1 - (window.text_end - window.text_begin);
+    for (int64_t row = window.keep_begin; row < window.keep_end; ++row) {
+      if (row < first_text_row) {
+        spans.push_back({begin, begin});
+      } else if (row < length - 1) {
+        spans.push_back(text_offsets[window.text_begin + row - first_text_row]);
+      } else {
+        spans.push_back({text_end, text_end});
+      }
+    }
+  }
+  return spans;
+}
+
+}  // namespace precis::memory
