@@ -3,7 +3,8 @@ find_program(PRECIS_CCACHE ccache)
 if(PRECIS_CCACHE)
   # The sloppiness lets ccache work with precompiled headers.
   set(CMAKE_CXX_COMPILER_LAUNCHER
-      ${PRECIS_CCACHE} sloppiness=pch_defines,time_macros,include_file_mtime,include_file_ctime)
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      ${PRECIS_CCACHE})
 endif()
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
