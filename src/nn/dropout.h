@@ -29,4 +29,9 @@ uint64_t dropout_site(uint64_t site, uint64_t layer);
 // Returns x itself where p is 0 or `rows` is empty.
 at::Tensor dropout(const at::Tensor& x, double p, const std::vector<uint64_t>& rows, uint64_t site);
 
+// The same masks as factors, 0 or 1 / (1 - p), for rows [B, H, M, N] whose first column stands for column
+// `first_column` of the row: what a pass over blocks of columns needs.
+at::Tensor dropout_factors(at::IntArrayRef sizes_BHMN, double p, const std::vector<uint64_t>& rows, uint64_t site,
+                           int64_t first_column, const at::TensorOptions& options);
+
 }  // namespace precis::nn

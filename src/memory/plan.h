@@ -1,0 +1,51 @@
+// What a training step will hold, in bytes, before it starts, and which schedule `auto` means.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "memory/gradient.h"
+#include "models/bart/bart.h"
+
+namespace precis::memory {
+
+struct PlanRequest {
+  EncodeSchedule schedule = EncodeSchedule::kAuto;
+  int64_t window = 1024;
+  int64_t longest_document = 0;  // text tokens
+  int64_t longest_query = 0;
+  int64_t longest_target = 0;    // BOS and EOS included
+  int64_t documents = 1;         // in one call of accumulate_gradient
+  int64_t optimizer_states = 2;  // tensors of the parameters' size that the optimiser keeps
+  bool attention_dropout = false;
+  std::optional<int64_t> budget;  // bytes
+};
+
+struct PlanPart {
+  std::string name;
+  int64_t bytes = 0;
+};
+
+struct MemoryPlan {
+  EncodeSchedule schedule = EncodeSchedule::kCached;  // never kAuto
+  std::vector<PlanPart> parts;
+  int64_t memory_rows = 0;  // of the largest pack of documents
+  std::optional<int64_t> budget;
+
+  int64_t total() const;
+  // A table for people, one part a line, and the total beside the budget.
+  std::string describe() const;
+};
+
+// The bytes of the largest step: weights, gradients, optimiser, what grows with the document, one pack of windows,
+// the decoder. An estimate of the tensors held at the peak; the allocator's slack comes on top.
+// `auto` takes the fastest schedule that fits the budget, or 70 % of the machine's free memory where none is given.
+// Throws Error{kBudget} with the numbers where the budget can't be met.
+MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request);
+
+// "1.5 GiB"
+std::string format_bytes(int64_t bytes);
+
+}  // namespace precis::memory

@@ -1,0 +1,213 @@
+// Every schedule gives the gradient of one whole graph (DESIGN, Exact first: 1e-10 of the largest element in
+// float64; key biases, whose gradient is zero in exact arithmetic, below 1e-12 of it).
+#include "memory/gradient.h"
+
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <map>
+
+#include "base/error.h"
+#include "memory/small_bart.h"
+
+namespace precis::memory {
+namespace {
+
+using Gradients = std::map<std::string, at::Tensor>;
+
+// Attention in one piece from the definition, for one document.
+class PlainCrossAttention : public nn::CrossAttention {
+ public:
+  explicit PlainCrossAttention(at::Tensor states_TM) : states_TM_(std::move(states_TM)) {}
+  at::Tensor attend(int64_t, const at::Tensor& query_BSD, const nn::CrossProjection& p, const nn::Dropout&) override {
+    const int64_t S = query_BSD.size(1), D = query_BSD.size(2), E = D / p.heads;
+    const auto heads = [&](const at::Tensor& x) { return x.view({-1, p.heads, E}).transpose(0, 1); };
+    const at::Tensor key = heads(at::linear(states_TM_, p.key_weight_DM, p.key_bias_D));
+    const at::Tensor value = heads(at::linear(states_TM_, p.value_weight_DM, p.value_bias_D));
+    const at::Tensor scores = heads(query_BSD[0]).matmul(key.transpose(1, 2)) / std::sqrt(static_cast<double>(E));
+    return scores.softmax(-1).matmul(value).transpose(0, 1).reshape({1, S, D});
+  }
+
+ private:
+  at::Tensor states_TM_;
+};
+
+Gradients collect(models::BartModel& model) {
+  Gradients gradients;
+  for (const auto& [name, parameter] : model.parameters()) {
+    gradients[name] = parameter.grad().defined() ? parameter.grad().clone() : at::zeros_like(parameter);
+    parameter.mutable_grad() = at::Tensor();
+  }
+  return gradients;
+}
+
+// One graph over everything, one window and one document at a time, without packs, padding or pieces.
+Gradients whole_graph(models::BartModel& model, const std::vector<Example>& examples, int64_t window, double smoothing,
+                      double weight) {
+  at::Tensor total = at::zeros({}, at::kDouble);
+  for (const Example& example : examples) {
+    std::vector<at::Tensor> kept;
+    for (const Window& cut : cut_windows(model.config(), example.document, window)) {
+      const int64_t length = static_cast<int64_t>(cut.ids.size());
+      const at::Tensor ids = at::tensor(std::vector<int64_t>(cut.ids.begin(), cut.ids.end())).unsqueeze(0);
+      const at::Tensor states = model.encode(ids, {length}, {})[0];
+      kept.push_back(states.slice(0, cut.keep_begin, cut.keep_end));
+    }
+    PlainCrossAttention attention(at::cat(kept));
+    std::vector<int64_t> inputs{model.config().decoder_start_token_id};
+    inputs.insert(inputs.end(), example.target.begin(), example.target.end() - 1);
+    const at::Tensor hidden = model.decode(at::tensor(inputs).unsqueeze(0), attention, {})[0];
+    const at::Tensor labels = at::tensor(std::vector<int64_t>(example.target.begin(), example.target.end()));
+    total = total + at::cross_entropy_loss(model.logits(hidden), labels, {}, at::Reduction::Sum, -100, smoothing);
+  }
+  torch::autograd::backward({total * weight}, {});
+  return collect(model);
+}
+
+double largest(const Gradients& gradients) {
+  double result = 0;
+  for (const auto& [name, gradient] : gradients) result = std::max(result, gradient.abs().max().item<double>());
+  return result;
+}
+
+void expect_equal(const Gradients& got, const Gradients& want, double tolerance) {
+  const double scale = largest(want);
+  ASSERT_GT(scale, 0);
+  for (const auto& [name, gradient] : want) {
+    const double difference = (got.at(name) - gradient).abs().max().item<double>();
+    EXPECT_LT(difference, tolerance * scale) << name;
+  }
+}
+
+std::vector<Example> mixed_examples() {
+  return {example(1, 5, 1), example(38, 2, 2), example(39, 9, 3), example(76, 4, 4), example(200, 7, 5),
+          example(0, 3, 6), example(77, 1, 7), example(20, 6, 8, 5), example(90, 6, 9, 11)};
+}
+
+TEST(Gradient, EverySchedulesGradientIsThatOfOneGraph) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = mixed_examples();
+  for (const int64_t window : {40, 23}) {
+    const Gradients want = whole_graph(model, examples, window, 0.1, 0.03);
+    for (const EncodeSchedule schedule : {EncodeSchedule::kKept, EncodeSchedule::kCached, EncodeSchedule::kStreamed}) {
+      SCOPED_TRACE(name(schedule));
+      GradientOptions options{.schedule = schedule, .window = window, .label_smoothing = 0.1, .weight = 0.03};
+      const BatchLoss loss = accumulate_gradient(model, examples, options);
+      EXPECT_EQ(loss.target_tokens, 61);
+      const Gradients got = collect(model);
+      expect_equal(got, want, 1e-10);
+      for (const auto& [parameter, gradient] : got) {
+        if (parameter.find("k_proj.bias") != std::string::npos) {
+          EXPECT_LT(gradient.abs().max().item<double>(), 1e-12 * largest(want)) << parameter;
+        }
+      }
+    }
+  }
+}
+
+TEST(Gradient, DropoutReplaysWhateverSharesAPack) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = mixed_examples();
+  GradientOptions options{.schedule = EncodeSchedule::kKept, .window = 23};
+  options.dropout = {.hidden = 0.1, .attention = 0.2, .activation = 0.1, .seed = 3, .step = 8};
+  const BatchLoss together = accumulate_gradient(model, examples, options);
+  const Gradients want = collect(model);
+
+  for (const EncodeSchedule schedule : {EncodeSchedule::kCached, EncodeSchedule::kStreamed}) {
+    options.schedule = schedule;
+    accumulate_gradient(model, examples, options);
+    expect_equal(collect(model), want, 1e-10);
+  }
+  double one_by_one = 0;
+  for (const Example& alone : examples) one_by_one += accumulate_gradient(model, {alone}, options).nll_sum;
+  EXPECT_NEAR(one_by_one, together.nll_sum, 1e-10 * together.nll_sum);
+  expect_equal(collect(model), want, 1e-10);
+
+  options.dropout.step = 9;  // another update draws other masks
+  EXPECT_GT(std::abs(accumulate_gradient(model, examples, options).nll_sum - together.nll_sum), 1e-3);
+  collect(model);
+  options.training = false;  // and validation draws none
+  const double plain = accumulate_gradient(model, examples, options).nll_sum;
+  collect(model);
+  options.dropout = {};
+  options.training = true;
+  EXPECT_DOUBLE_EQ(accumulate_gradient(model, examples, options).nll_sum, plain);
+}
+
+TEST(Gradient, ReplayedDropoutIsTheGradientOfTheDroppedLoss) {
+  // Central differences of the dropped objective along a random direction.
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = {example(60, 8, 4), example(11, 5, 5)};
+  GradientOptions options{.schedule = EncodeSchedule::kStreamed, .window = 23};
+  options.dropout = {.hidden = 0.1, .attention = 0.2, .activation = 0.1, .seed = 3, .step = 8};
+  accumulate_gradient(model, examples, options);
+  at::Generator generator = at::detail::createCPUGenerator(5);
+  const Gradients gradients = collect(model);
+  double slope = 0;
+  Gradients direction;
+  for (const auto& [name, gradient] : gradients) {
+    direction[name] = at::randn(gradient.sizes(), generator, gradient.options());
+    slope += (direction[name] * gradient).sum().item<double>();
+  }
+  const auto objective_at = [&](double distance) {
+    {
+      const at::NoGradGuard no_grad;
+      for (const auto& [name, parameter] : model.parameters()) parameter.add_(direction[name], distance);
+    }
+    const double objective = accumulate_gradient(model, examples, options).objective_sum;
+    const at::NoGradGuard no_grad;
+    for (const auto& [name, parameter] : model.parameters()) parameter.add_(direction[name], -distance);
+    return objective;
+  };
+  const double h = 1e-6;
+  const double measured = (objective_at(h) - objective_at(-h)) / (2 * h);
+  EXPECT_NEAR(measured, slope, 1e-5 * std::abs(slope));  // the error of the difference itself
+}
+
+TEST(Gradient, AccumulationIsOneLargeBatch) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = mixed_examples();
+  const GradientOptions options{.schedule = EncodeSchedule::kCached, .window = 23, .weight = 1.0 / 61};
+  accumulate_gradient(model, examples, options);
+  const Gradients want = collect(model);
+  for (const Example& alone : examples) accumulate_gradient(model, {alone}, options);
+  expect_equal(collect(model), want, 1e-10);
+}
+
+TEST(Gradient, DocumentLossesAreThoseOfTheTrainingPass) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = mixed_examples();
+  const std::vector<DocumentLoss> losses = document_losses(model, examples, 23);
+  for (size_t i = 0; i < examples.size(); ++i) {
+    const BatchLoss alone = accumulate_gradient(model, {examples[i]}, {.window = 23});
+    EXPECT_EQ(losses[i].tokens, alone.target_tokens);
+    EXPECT_NEAR(losses[i].nll_sum, alone.nll_sum, 1e-10 * alone.nll_sum);
+  }
+}
+
+TEST(Gradient, OrderOfInnerWindowsOfOneLengthDoesNotMatter) {
+  models::BartModel model = small_bart();
+  Example document = example(21 * 4, 6, 1);
+  const double before = document_losses(model, {document}, 23)[0].nll_sum;
+  std::swap_ranges(document.document.text.begin() + 21, document.document.text.begin() + 42,
+                   document.document.text.begin() + 42);
+  EXPECT_NEAR(document_losses(model, {document}, 23)[0].nll_sum, before, 1e-12 * before);
+}
+
+TEST(Gradient, SchedulesThatAreNotBuiltAreRefused) {
+  models::BartModel model = small_bart();
+  try {
+    accumulate_gradient(model, {example(4, 4, 1)}, {.schedule = EncodeSchedule::kTwoSweep, .window = 23});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+  }
+}
+
+}  // namespace
+}  // namespace precis::memory
