@@ -5,19 +5,11 @@
 #include <cmath>
 
 #include "memory/streamed_attention.h"
-#include "nn/dropout.h"
+#include "nn/attention.h"
 
 namespace precis::memory {
 
 namespace {
-
-at::Tensor split_heads(const at::Tensor& x_BSD, int64_t heads) {
-  return x_BSD.view({x_BSD.size(0), x_BSD.size(1), heads, -1}).transpose(1, 2);
-}
-
-at::Tensor join_heads(const at::Tensor& x_BHSE) {
-  return x_BHSE.transpose(1, 2).reshape({x_BHSE.size(0), x_BHSE.size(2), -1});
-}
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
@@ -30,7 +22,7 @@ bool MemoryBatch::padded() const {
 }
 
 HeldCrossAttention::HeldCrossAttention(MemoryBatch memory) : memory_(std::move(memory)) {
-  if (memory_.padded()) mask_B11T_ = attended_rows(memory_, 0, memory_.states_BTM.size(1));
+  mask_B11T_ = nn::key_mask(memory_.rows_B, memory_.states_BTM.size(1), memory_.states_BTM.device());
 }
 
 at::Tensor HeldCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD,
@@ -41,9 +33,9 @@ at::Tensor HeldCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD
   }
   Projected& held = layers_[layer];
   if (!held.key_BHTE.defined()) {
-    held.key_BHTE = split_heads(linear(memory_.states_BTM, projection.key_weight_DM, projection.key_bias_D),
+    held.key_BHTE = nn::split_heads(linear(memory_.states_BTM, projection.key_weight_DM, projection.key_bias_D),
                                 projection.heads);
-    held.value_BHTE = split_heads(linear(memory_.states_BTM, projection.value_weight_DM, projection.value_bias_D),
+    held.value_BHTE = nn::split_heads(linear(memory_.states_BTM, projection.value_weight_DM, projection.value_bias_D),
                                   projection.heads);
     if (!at::GradMode::is_enabled()) {  // decoding reads them once a token: heads side by side in memory
       held.key_BHTE = held.key_BHTE.contiguous();
@@ -51,7 +43,7 @@ at::Tensor HeldCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD
     }
   }
   const std::optional<at::Tensor> mask = mask_B11T_.defined() ? std::optional<at::Tensor>(mask_B11T_) : std::nullopt;
-  return join_heads(at::scaled_dot_product_attention(split_heads(query_BSD, projection.heads), held.key_BHTE,
+  return nn::join_heads(at::scaled_dot_product_attention(nn::split_heads(query_BSD, projection.heads), held.key_BHTE,
                                                      held.value_BHTE, mask));
 }
 

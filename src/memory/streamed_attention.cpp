@@ -179,10 +179,6 @@ struct Function : torch::autograd::Function<Function> {
 
 }  // namespace
 
-at::Tensor attended_rows(const MemoryBatch& memory, int64_t begin, int64_t end) {
-  return rows_mask(memory.rows_B, begin, end, memory.states_BTM.device());
-}
-
 at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query_BSD,
                               const nn::CrossProjection& projection, const nn::Dropout& dropout, int64_t layer,
                               int64_t block_rows) {

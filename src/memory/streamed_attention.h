@@ -9,9 +9,6 @@
 
 namespace precis::memory {
 
-// [B, 1, 1, end - begin] bool: which of the rows [begin, end) belong to each document.
-at::Tensor attended_rows(const MemoryBatch& memory, int64_t begin, int64_t end);
-
 // As nn::CrossAttention::attend. Differentiable in the query, the states and the projection. `block_rows` memory
 // rows at a time; 0 bounds the block's scores by kBlockScores elements. 16-bit types are scored in float32.
 at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query_BSD,
