@@ -6,11 +6,13 @@
 #include <ATen/ATen.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "models/bart/bart_config.h"
+#include "models/bart/bart_layers.h"
 #include "nn/cross_attention.h"
 #include "nn/dropout.h"
 
@@ -64,11 +66,23 @@ class BartModel {
   const at::Tensor& output_bias_V() const;   // final_logits_bias, [V]
   at::Tensor logits(const at::Tensor& hidden) const;
 
+  // Gives the tensor of that name and shape: fresh, or from a file.
+  using TensorSource = std::function<at::Tensor(const std::string& name, at::IntArrayRef shape)>;
+
  private:
-  BartModel() = default;
+  BartModel(const BartConfig& config, at::ScalarType dtype, const TensorSource& source);
+  at::Tensor embed(const at::Tensor& token_weight, const at::Tensor& position_weight, const LayerNorm& norm,
+                   const at::Tensor& ids_BS, int64_t first_position) const;
+
   BartConfig config_;
   at::ScalarType dtype_ = at::kFloat;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
+  // The embeddings are one tensor where they are tied.
+  at::Tensor shared_VD_, encoder_tokens_VD_, decoder_tokens_VD_, head_VD_, head_bias_V_;
+  at::Tensor encoder_positions_, decoder_positions_;  // [positions + 2, D]
+  LayerNorm encoder_embedding_norm_, decoder_embedding_norm_;
+  std::vector<EncoderLayer> encoder_layers_;
+  std::vector<DecoderLayer> decoder_layers_;
 };
 
 }  // namespace precis::models

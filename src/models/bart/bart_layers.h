@@ -1,0 +1,84 @@
+// The layers of BART as plain structs of tensors and free functions.
+// Letters: B rows, S positions, D width, F feed-forward width.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "nn/activation.h"
+#include "nn/attention.h"
+#include "nn/cross_attention.h"
+#include "nn/dropout.h"
+
+namespace precis::models {
+
+struct Linear {
+  at::Tensor weight;
+  at::Tensor bias;
+};
+
+struct LayerNorm {
+  at::Tensor weight;
+  at::Tensor bias;
+};
+
+struct AttentionWeights {
+  Linear query, key, value, output;
+};
+
+struct FeedForward {
+  Linear inner, outer;  // fc1 [F, D], fc2 [D, F]
+  nn::Activation activation = nullptr;
+};
+
+struct EncoderLayer {
+  AttentionWeights self_attention;
+  LayerNorm self_attention_norm;
+  FeedForward feed_forward;
+  LayerNorm final_norm;
+  int64_t heads = 0;
+};
+
+struct DecoderLayer {
+  AttentionWeights self_attention;
+  LayerNorm self_attention_norm;
+  Linear cross_query, cross_output;
+  nn::CrossProjection cross;  // the keys' and values' projection, handed to the memory
+  LayerNorm cross_attention_norm;
+  FeedForward feed_forward;
+  LayerNorm final_norm;
+  int64_t heads = 0;
+};
+
+// Where dropout falls, beside nn::kCrossAttentionSite; the same numbers for ever, since masks are made of them.
+enum DropoutSite : uint64_t {
+  kEncoderEmbedding = 1,
+  kEncoderSelfProbabilities,
+  kEncoderSelfOutput,
+  kEncoderActivation,
+  kEncoderFeedForward,
+  kDecoderEmbedding,
+  kDecoderSelfProbabilities,
+  kDecoderSelfOutput,
+  kDecoderCrossOutput,
+  kDecoderActivation,
+  kDecoderFeedForward,
+};
+
+at::Tensor apply(const Linear& linear, const at::Tensor& x);
+at::Tensor apply(const LayerNorm& norm, const at::Tensor& x);
+
+at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
+                         const nn::AttentionMask& mask, const nn::Dropout& dropout);
+
+// Keys and values to attend to, given the new ones [B, H, S, E]: appends to a cache, or returns them as they are.
+using KeyValueStore = std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor& key, const at::Tensor& value)>;
+
+at::Tensor decoder_layer(const DecoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
+                         const nn::AttentionMask& mask, const KeyValueStore& store, nn::CrossAttention& memory,
+                         const nn::Dropout& dropout);
+
+}  // namespace precis::models
