@@ -1,0 +1,85 @@
+// Held and streamed cross-attention equal attention from its definition, values and gradients.
+#include "memory/cross_attention.h"
+
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "memory/streamed_attention.h"
+
+namespace precis::memory {
+namespace {
+
+struct Case {
+  at::Tensor query, states, key, key_bias, value, value_bias, weight;
+  std::vector<int64_t> rows;
+
+  std::vector<at::Tensor> leaves() const { return {query, states, key, key_bias, value, value_bias}; }
+  nn::CrossProjection projection() const { return {key, key_bias, value, value_bias, 3}; }
+};
+
+Case make_case(at::ScalarType type) {
+  at::Generator generator = at::detail::createCPUGenerator(1);
+  const auto random = [&](at::IntArrayRef shape) { return at::randn(shape, generator, at::kDouble).to(type); };
+  Case made{random({2, 5, 12}), random({2, 23, 10}), random({12, 10}), random({12}),
+            random({12, 10}),   random({12}),        random({2, 5, 12}), {23, 9}};
+  for (const at::Tensor& leaf : made.leaves()) leaf.requires_grad_(true);
+  return made;
+}
+
+at::Tensor plain(const Case& c) {
+  const auto heads = [](const at::Tensor& x) { return x.view({x.size(0), x.size(1), 3, 4}).transpose(1, 2); };
+  at::Tensor scores = heads(c.query).matmul(heads(at::linear(c.states, c.key, c.key_bias)).transpose(2, 3)) / 2.0;
+  const at::Tensor lengths = at::tensor(c.rows).view({2, 1, 1, 1});
+  scores = scores.masked_fill(at::arange(23).view({1, 1, 1, 23}).ge(lengths), -1e300);
+  return scores.softmax(-1).matmul(heads(at::linear(c.states, c.value, c.value_bias))).transpose(1, 2).reshape({2, 5, 12});
+}
+
+std::vector<at::Tensor> gradients(const at::Tensor& output, const Case& c) {
+  return torch::autograd::grad({(output * c.weight).sum()}, c.leaves());
+}
+
+TEST(CrossAttention, HeldAndStreamedInBlocksEqualTheDefinition) {
+  const Case c = make_case(at::kDouble);
+  const at::Tensor want = plain(c);
+  const std::vector<at::Tensor> want_gradients = gradients(want, c);
+  std::vector<std::unique_ptr<nn::CrossAttention>> ways;
+  ways.push_back(std::make_unique<HeldCrossAttention>(MemoryBatch{c.states, c.rows}));
+  for (const int64_t block : {0, 1, 4, 9, 22, 23, 100}) {
+    ways.push_back(std::make_unique<StreamedCrossAttention>(MemoryBatch{c.states, c.rows}, block));
+  }
+  for (const auto& way : ways) {
+    const at::Tensor got = way->attend(0, c.query, c.projection(), {});
+    EXPECT_LT((got - want).abs().max().item<double>(), 1e-13);
+    const std::vector<at::Tensor> got_gradients = gradients(got, c);
+    for (size_t i = 0; i < got_gradients.size(); ++i) {
+      EXPECT_LT((got_gradients[i] - want_gradients[i]).abs().max().item<double>(), 1e-12) << i;
+    }
+  }
+}
+
+TEST(CrossAttention, DropoutDoesNotDependOnTheBlocks) {
+  const Case c = make_case(at::kDouble);
+  const nn::Dropout dropout{.attention = 0.3, .rows = {5, 6}};
+  const MemoryBatch memory{c.states, c.rows};
+  const at::Tensor want = streamed_attention(memory, c.query, c.projection(), dropout, 1, 23);
+  EXPECT_GT((want - plain(c)).abs().max().item<double>(), 1e-3);
+  for (const int64_t block : {1, 4, 9}) {
+    const at::Tensor got = streamed_attention(memory, c.query, c.projection(), dropout, 1, block);
+    EXPECT_LT((got - want).abs().max().item<double>(), 1e-13);
+  }
+}
+
+TEST(CrossAttention, SixteenBitInputsAreScoredInFloat32) {
+  const Case c = make_case(at::kBFloat16);
+  Case exact = c;
+  for (at::Tensor* x : {&exact.query, &exact.states, &exact.key, &exact.key_bias, &exact.value, &exact.value_bias}) {
+    *x = x->to(at::kDouble);
+  }
+  const at::Tensor got = streamed_attention({c.states, c.rows}, c.query, c.projection(), {}, 0, 4);
+  EXPECT_EQ(got.scalar_type(), at::kBFloat16);
+  // Keys and values are rounded to bfloat16 once (2^-9 relative), the result once more.
+  EXPECT_LT((got.to(at::kDouble) - plain(exact)).abs().max().item<double>(), 0.05);
+}
+
+}  // namespace
+}  // namespace precis::memory
