@@ -5,12 +5,11 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <charconv>
-#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 namespace precis::cli {
@@ -60,26 +59,7 @@ void apply_common_options(const CommonOptions& options) {
 }
 
 int64_t parse_bytes(const std::string& text, const std::string& option) {
-  struct Unit {
-    const char* suffix;
-    double bytes;
-  };
-  static constexpr Unit kUnits[] = {{"", 1},           {"B", 1},           {"kB", 1e3},  {"KB", 1e3}, {"MB", 1e6},
-                                    {"GB", 1e9},       {"TB", 1e12},       {"KiB", 1024.0}, {"MiB", 1024.0 * 1024},
-                                    {"GiB", 1024.0 * 1024 * 1024}, {"TiB", 1024.0 * 1024 * 1024 * 1024}};
-  double number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  std::string suffix(end, text.data() + text.size());
-  suffix.erase(0, suffix.find_first_not_of(' ') == std::string::npos ? suffix.size() : suffix.find_first_not_of(' '));
-  for (const Unit& unit : kUnits) {
-    if (problem == std::errc() && suffix == unit.suffix && number > 0 && number * unit.bytes < 9e18) {
-      return static_cast<int64_t>(number * unit.bytes);
-    }
-  }
-  throw Error(ErrorKind::kUsage, {.what = "not an amount of memory",
-                                  .where = option,
-                                  .expected = "a positive number with a unit, such as 8GiB or 512MiB",
-                                  .found = "'" + text + "'"});
+  return precis::parse_bytes(text, option, ErrorKind::kUsage);
 }
 
 LogSink log_sink() {

@@ -1,0 +1,14 @@
+// Amounts of memory as people write them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/error.h"
+
+namespace precis {
+
+// "8GiB", "512MiB", "6e9", "1000" -> bytes. Throws Error of `kind` naming `where`.
+int64_t parse_bytes(const std::string& text, const std::string& where, ErrorKind kind);
+
+}  // namespace precis

@@ -1,0 +1,396 @@
+// The table of configuration keys.
+#include "train/schema.h"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace precis::train {
+
+namespace {
+
+constexpr int64_t kMost = int64_t{1} << 53;  // integers that survive any JSON reader
+
+enum Flags : unsigned { kPlain = 0, kRequired = 1, kGuarded = 2 };
+
+// `access` returns a reference to the field of a (const or not) TrainConfig.
+template <class Access>
+ConfigKey make_key(const char* name, std::string type, unsigned flags, const char* doc, Access access,
+                   std::function<bool(TrainConfig&, const Json&)> set) {
+  ConfigKey key{.name = name, .type = std::move(type), .doc = doc};
+  key.required = (flags & kRequired) != 0;
+  key.guarded = (flags & kGuarded) != 0;
+  key.set = std::move(set);
+  key.get = [access](const TrainConfig& config) { return Json(access(config)); };
+  return key;
+}
+
+template <class T>
+Json json_of(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+template <class Access>
+ConfigKey make_optional(ConfigKey key, Access access) {
+  key.nullable = true;
+  key.type += " or null";
+  key.set = [set = key.set, access](TrainConfig& config, const Json& value) {
+    if (!value.is_null()) return set(config, value);
+    access(config).reset();
+    return true;
+  };
+  key.get = [access](const TrainConfig& config) { return json_of(access(config)); };
+  return key;
+}
+
+std::string number_text(double value) {
+  std::string text = Json(value).dump();
+  return text.ends_with(".0") ? text.substr(0, text.size() - 2) : text;
+}
+
+struct Interval {
+  double low = 0.0;
+  double high = std::numeric_limits<double>::infinity();
+  bool open_low = false;
+  bool open_high = false;
+
+  bool holds(double x) const {
+    return std::isfinite(x) && (open_low ? x > low : x >= low) && (open_high ? x < high : x <= high);
+  }
+  std::string text() const {
+    std::string result = (open_low ? " > " : " >= ") + number_text(low);
+    if (std::isfinite(high)) result += (open_high ? " and < " : " and <= ") + number_text(high);
+    return result;
+  }
+};
+
+template <class Access>
+auto set_integer(Access access, int64_t low, int64_t high) {
+  return [=](TrainConfig& config, const Json& value) {
+    if (!value.is_number_integer()) return false;
+    if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(high)) return false;
+    const int64_t number = value.get<int64_t>();
+    if (number < low || number > high) return false;
+    access(config) = number;
+    return true;
+  };
+}
+
+std::string integer_type(int64_t low, int64_t high) {
+  return "integer >= " + std::to_string(low) + (high == kMost ? "" : " and <= " + std::to_string(high));
+}
+
+template <class Access>
+ConfigKey integer(const char* name, int64_t low, unsigned flags, const char* doc, Access access,
+                  int64_t high = kMost) {
+  return make_key(name, integer_type(low, high), flags, doc, access, set_integer(access, low, high));
+}
+
+template <class Access>
+ConfigKey optional_integer(const char* name, int64_t low, unsigned flags, const char* doc, Access access) {
+  ConfigKey key{
+      .name = name, .type = integer_type(low, kMost), .doc = doc, .guarded = (flags & kGuarded) != 0};
+  key.set = set_integer(access, low, kMost);
+  return make_optional(std::move(key), access);
+}
+
+template <class Access>
+auto set_real(Access access, Interval interval) {
+  return [=](TrainConfig& config, const Json& value) {
+    if (!value.is_number() || !interval.holds(value.get<double>())) return false;
+    access(config) = value.get<double>();
+    return true;
+  };
+}
+
+template <class Access>
+ConfigKey real(const char* name, Interval interval, unsigned flags, const char* doc, Access access) {
+  return make_key(name, "number" + interval.text(), flags, doc, access, set_real(access, interval));
+}
+
+template <class Access>
+ConfigKey optional_real(const char* name, Interval interval, unsigned flags, const char* doc, Access access) {
+  ConfigKey key{
+      .name = name, .type = "number" + interval.text(), .doc = doc, .guarded = (flags & kGuarded) != 0};
+  key.set = set_real(access, interval);
+  return make_optional(std::move(key), access);
+}
+
+template <class Access>
+ConfigKey boolean(const char* name, unsigned flags, const char* doc, Access access) {
+  return make_key(name, "true or false", flags, doc, access, [=](TrainConfig& config, const Json& value) {
+    if (!value.is_boolean()) return false;
+    access(config) = value.get<bool>();
+    return true;
+  });
+}
+
+template <class Access>
+ConfigKey text(const char* name, const char* type, unsigned flags, const char* doc, Access access) {
+  return make_key(name, type, flags, doc, access, [=](TrainConfig& config, const Json& value) {
+    if (!value.is_string() || value.get_ref<const std::string&>().empty()) return false;
+    access(config) = value.get<std::string>();
+    return true;
+  });
+}
+
+std::string one_of(const std::vector<std::string>& choices) {
+  std::string type = "one of ";
+  for (const std::string& choice : choices) type += (&choice == &choices.front() ? "" : ", ") + choice;
+  return type;
+}
+
+template <class Access>
+auto set_choice(Access access, std::vector<std::string> choices) {
+  return [=](TrainConfig& config, const Json& value) {
+    for (const std::string& choice : choices) {
+      if (value == Json(choice)) {
+        access(config) = choice;
+        return true;
+      }
+    }
+    return false;
+  };
+}
+
+template <class Access>
+ConfigKey choice(const char* name, std::vector<std::string> choices, unsigned flags, const char* doc,
+                 Access access) {
+  return make_key(name, one_of(choices), flags, doc, access, set_choice(access, choices));
+}
+
+template <class Access>
+ConfigKey paths(const char* name, unsigned flags, const char* doc, Access access) {
+  return make_key(name, "a list of files, such as [a.jsonl, b.jsonl.zst]", flags, doc, access,
+                  [=](TrainConfig& config, const Json& value) {
+                    std::vector<std::string> files;
+                    if (!value.is_array()) return false;
+                    for (const Json& file : value) {
+                      if (!file.is_string() || file.get_ref<const std::string&>().empty()) return false;
+                      files.push_back(file.get<std::string>());
+                    }
+                    access(config) = std::move(files);
+                    return true;
+                  });
+}
+
+ConfigKey betas_key() {
+  const Interval interval{.low = 0, .high = 1, .open_high = true};
+  const auto access = [](auto& c) -> auto& { return c.optimizer.betas; };
+  return make_key("optimizer.betas", "a list of two numbers" + interval.text(), kGuarded,
+                  "Decay of the two moments of adamw and adam.", access,
+                  [=](TrainConfig& config, const Json& value) {
+                    if (!value.is_array() || value.size() != 2) return false;
+                    std::vector<double> betas;
+                    for (const Json& beta : value) {
+                      if (!beta.is_number() || !interval.holds(beta.get<double>())) return false;
+                      betas.push_back(beta.get<double>());
+                    }
+                    access(config) = betas;
+                    return true;
+                  });
+}
+
+ConfigKey budget_key() {
+  const auto access = [](auto& c) -> auto& { return c.encoder.memory_budget; };
+  ConfigKey key{.name = "encoder.memory_budget", .type = "an amount of memory such as 8GiB"};
+  key.doc = "Most memory to plan for; refused before the first step where it can't be met.";
+  key.set = [=](TrainConfig& config, const Json& value) {
+    if (value.is_number_integer()) return set_integer(access, 1, kMost)(config, value);
+    if (!value.is_string()) return false;
+    try {
+      access(config) = parse_bytes(value.get<std::string>(), "", ErrorKind::kConfig);
+    } catch (const Error&) {
+      return false;  // the caller names file and line
+    }
+    return true;
+  };
+  return make_optional(std::move(key), access);
+}
+
+ConfigKey memory_dtype_key() {
+  const std::vector<std::string> types = {"float32", "float64", "bfloat16"};
+  const auto access = [](auto& c) -> auto& { return c.encoder.memory_dtype; };
+  ConfigKey key{.name = "encoder.memory_dtype", .type = one_of(types), .guarded = true};
+  key.doc = "Type of the stored encoder states; null is precision's own.";
+  key.set = set_choice(access, types);
+  return make_optional(std::move(key), access);
+}
+
+std::vector<ConfigKey> build_schema() {
+  const Interval rate{.low = 0}, fraction{.low = 0, .high = 1, .open_high = true},
+      positive{.low = 0, .open_low = true};
+  return {
+      choice(
+          "objective", {"summarization", "denoise", "reconstruct", "language_model"}, kGuarded,
+          "What is learned; summarization alone is built.", [](auto& c) -> auto& { return c.objective; }),
+      text(
+          "model", "a model directory", kRequired | kGuarded, "Where to start from.",
+          [](auto& c) -> auto& { return c.model; }),
+      text(
+          "output", "a folder", kRequired, "Where checkpoints and metrics go; made where missing.",
+          [](auto& c) -> auto& { return c.output; }),
+      integer(
+          "seed", 0, kGuarded, "Of the shuffle and of dropout.", [](auto& c) -> auto& { return c.seed; }),
+      choice(
+          "precision", {"float32", "float64", "bfloat16"}, kGuarded,
+          "Type of weights and arithmetic; bfloat16 is not built.",
+          [](auto& c) -> auto& { return c.precision; }),
+      paths(
+          "data.train", kRequired, "JSON Lines with documents and summaries, also .gz and .zst.",
+          [](auto& c) -> auto& { return c.data.train; }),
+      paths(
+          "data.validation", kPlain, "As data.train; without it nothing is validated.",
+          [](auto& c) -> auto& { return c.data.validation; }),
+      text(
+          "data.document_field", "a field's name", kPlain, "The row's field with the document.",
+          [](auto& c) -> auto& { return c.data.document_field; }),
+      text(
+          "data.summary_field", "a field's name", kPlain, "The row's field with the summary.",
+          [](auto& c) -> auto& { return c.data.summary_field; }),
+      text(
+          "data.query_field", "a field's name", kPlain, "The row's field with the query, where there is one.",
+          [](auto& c) -> auto& { return c.data.query_field; }),
+      choice(
+          "data.on_empty_summary", {"error", "skip"}, kPlain,
+          "A row without a summary stops the run, or is skipped and counted.",
+          [](auto& c) -> auto& { return c.data.on_empty_summary; }),
+      optional_integer(
+          "window", 3, kGuarded, "Positions of an encoder window; null is the model's positions.",
+          [](auto& c) -> auto& { return c.window; }),
+      integer(
+          "max_target_tokens", 2, kGuarded, "Longest target, BOS and EOS included.",
+          [](auto& c) -> auto& { return c.max_target_tokens; }),
+      choice(
+          "target_overflow", {"error", "truncate"}, kGuarded,
+          "A longer target stops the run, or is cut and counted.",
+          [](auto& c) -> auto& { return c.target_overflow; }),
+      choice(
+          "encoder.schedule", {"auto", "kept", "cached", "streamed", "two_sweep", "layer_synchronous"},
+          kPlain,
+          "How the encoder's part of the gradient is obtained; every schedule gives the same gradient.",
+          [](auto& c) -> auto& { return c.encoder.schedule; }),
+      budget_key(),
+      memory_dtype_key(),
+      integer(
+          "batch.documents", 1, kGuarded, "Documents computed together.",
+          [](auto& c) -> auto& { return c.batch.documents; }),
+      integer(
+          "batch.accumulation", 1, kGuarded,
+          "Such batches in one update; the loss is weighted by tokens over all of them.",
+          [](auto& c) -> auto& { return c.batch.accumulation; }),
+      choice(
+          "optimizer.name", {"adamw", "adam", "sgd"}, kGuarded,
+          "adamw decays weights but neither biases nor norms; adam and sgd (no momentum) decay nothing.",
+          [](auto& c) -> auto& { return c.optimizer.name; }),
+      real(
+          "optimizer.learning_rate", rate, kGuarded, "The schedule's highest rate.",
+          [](auto& c) -> auto& { return c.optimizer.learning_rate; }),
+      betas_key(),
+      real(
+          "optimizer.eps", positive, kGuarded, "Added to the root of the second moment.",
+          [](auto& c) -> auto& { return c.optimizer.eps; }),
+      real(
+          "optimizer.weight_decay", rate, kGuarded, "Decoupled weight decay of adamw.",
+          [](auto& c) -> auto& { return c.optimizer.weight_decay; }),
+      real(
+          "optimizer.clip_norm", rate, kGuarded, "Largest norm of the whole gradient; 0 is off.",
+          [](auto& c) -> auto& { return c.optimizer.clip_norm; }),
+      choice(
+          "schedule.name", {"constant", "linear", "inverse_sqrt"}, kGuarded,
+          "After the warm-up: constant, linear to 0 at the last update, or rate * sqrt(warmup / t).",
+          [](auto& c) -> auto& { return c.schedule.name; }),
+      integer(
+          "schedule.warmup_steps", 0, kGuarded, "Updates over which the rate rises from 0.",
+          [](auto& c) -> auto& { return c.schedule.warmup_steps; }),
+      optional_integer(
+          "steps", 1, kPlain, "Updates; 1000 where neither steps nor epochs is given.",
+          [](auto& c) -> auto& { return c.steps; }),
+      optional_integer(
+          "epochs", 1, kPlain, "Passes over the training data, instead of steps.",
+          [](auto& c) -> auto& { return c.epochs; }),
+      optional_real(
+          "time_limit", positive, kPlain,
+          "Seconds of training after which the run ends. The linear schedule then decays by the clock where "
+          "that is ahead of the updates, so a run with a limit can't be repeated bit for bit.",
+          [](auto& c) -> auto& { return c.time_limit; }),
+      optional_real(
+          "dropout", fraction, kGuarded,
+          "null keeps the model's three rates; a number sets `dropout`, and 0 sets all three to 0.",
+          [](auto& c) -> auto& { return c.dropout; }),
+      optional_real(
+          "attention_dropout", fraction, kGuarded, "null keeps the model's.",
+          [](auto& c) -> auto& { return c.attention_dropout; }),
+      optional_real(
+          "activation_dropout", fraction, kGuarded, "null keeps the model's.",
+          [](auto& c) -> auto& { return c.activation_dropout; }),
+      real(
+          "label_smoothing", fraction, kGuarded, "As torch.nn.functional.cross_entropy.",
+          [](auto& c) -> auto& { return c.label_smoothing; }),
+      integer(
+          "validation.every", 0, kPlain, "Updates between validations; 0 is only after the last.",
+          [](auto& c) -> auto& { return c.validation.every; }),
+      integer(
+          "validation.documents", 1, kPlain, "The first so many rows are used.",
+          [](auto& c) -> auto& { return c.validation.documents; }),
+      boolean(
+          "validation.generate", kPlain, "Write summaries and score them with ROUGE.",
+          [](auto& c) -> auto& { return c.validation.generate; }),
+      integer(
+          "validation.num_beams", 1, kPlain, "Beams of those summaries; written to generation_config.json.",
+          [](auto& c) -> auto& { return c.validation.num_beams; }, 4096),
+      integer(
+          "validation.max_length", 2, kPlain,
+          "Their longest length in tokens; written to generation_config.json.",
+          [](auto& c) -> auto& { return c.validation.max_length; }),
+      choice(
+          "validation.metric", {"rouge1", "rouge2", "rougeL", "rougeLsum", "loss"}, kPlain,
+          "What decides which checkpoint is the best; loss where nothing is generated.",
+          [](auto& c) -> auto& { return c.validation.metric; }),
+      integer(
+          "checkpoint.every", 0, kPlain, "Updates between checkpoints; 0 is only after the last.",
+          [](auto& c) -> auto& { return c.checkpoint.every; }),
+      integer(
+          "checkpoint.keep", 1, kPlain, "Newest checkpoints to keep; the best one is kept besides.",
+          [](auto& c) -> auto& { return c.checkpoint.keep; }),
+  };
+}
+
+std::string default_text(const ConfigKey& key) {
+  return key.required ? "required" : "default " + key.get(TrainConfig()).dump();
+}
+
+}  // namespace
+
+const std::vector<ConfigKey>& config_schema() {
+  static const std::vector<ConfigKey> schema = build_schema();
+  return schema;
+}
+
+const ConfigKey* find_key(const std::string& name) {
+  for (const ConfigKey& key : config_schema()) {
+    if (key.name == name) return &key;
+  }
+  return nullptr;
+}
+
+std::string schema_help() {
+  std::string help = "Configuration keys:\n";
+  for (const ConfigKey& key : config_schema()) {
+    help += "  " + key.name + ": " + key.type + "; " + default_text(key) + "\n      " + key.doc + "\n";
+  }
+  return help;
+}
+
+std::string schema_markdown() {
+  std::string page = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n";
+  for (const ConfigKey& key : config_schema()) {
+    const std::string initial = key.required ? "(required)" : "`" + key.get(TrainConfig()).dump() + "`";
+    page += "| `" + key.name + "` | " + key.type + " | " + initial + " | " + key.doc + " |\n";
+  }
+  return page;
+}
+
+}  // namespace precis::train
