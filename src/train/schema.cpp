@@ -359,7 +359,7 @@ std::vector<ConfigKey> build_schema() {
 }
 
 std::string default_text(const ConfigKey& key) {
-  return key.required ? "required" : "default " + key.get(TrainConfig()).dump();
+  return key.required ? "required" : key.get(TrainConfig()).dump();
 }
 
 }  // namespace
@@ -379,7 +379,12 @@ const ConfigKey* find_key(const std::string& name) {
 std::string schema_help() {
   std::string help = "Configuration keys:\n";
   for (const ConfigKey& key : config_schema()) {
-    help += "  " + key.name + ": " + key.type + "; " + default_text(key) + "\n      " + key.doc + "\n";
+    help.append("  ").append(key.name).append(": ").append(key.type).append("; ");
+    help.append(key.required ? "" : "default ")
+        .append(default_text(key))
+        .append("\n      ")
+        .append(key.doc)
+        .append("\n");
   }
   return help;
 }
@@ -387,8 +392,9 @@ std::string schema_help() {
 std::string schema_markdown() {
   std::string page = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n";
   for (const ConfigKey& key : config_schema()) {
-    const std::string initial = key.required ? "(required)" : "`" + key.get(TrainConfig()).dump() + "`";
-    page += "| `" + key.name + "` | " + key.type + " | " + initial + " | " + key.doc + " |\n";
+    page.append("| `").append(key.name).append("` | ").append(key.type).append(" | `").append(
+        default_text(key));
+    page.append("` | ").append(key.doc).append(" |\n");
   }
   return page;
 }

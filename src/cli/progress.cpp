@@ -1,0 +1,91 @@
+// The bar and its plain form.
+#include "cli/progress.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace precis::cli {
+
+namespace {
+
+constexpr double kRedrawSeconds = 0.1;
+constexpr double kPlainSeconds = 15.0;
+constexpr int kBarCells = 20;
+
+int terminal_columns() {
+  struct winsize size = {};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+}  // namespace
+
+Progress::Progress(LogSink sink, bool bar_allowed)
+    : sink_(std::move(sink)), terminal_(bar_allowed && isatty(STDERR_FILENO) != 0), last_(Clock::now()) {}
+
+bool Progress::due(double seconds) {
+  const Clock::time_point now = Clock::now();
+  if (std::chrono::duration<double>(now - last_).count() < seconds) return false;
+  last_ = now;
+  return true;
+}
+
+void Progress::draw(double fraction, const std::string& text) {
+  const int filled = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * kBarCells);
+  std::string line = "[" + std::string(filled, '#') + std::string(kBarCells - filled, '.') + "] " + text;
+  // A line that wraps could not be taken back.
+  line.resize(std::min<size_t>(line.size(), std::max(1, terminal_columns() - 1)));
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void Progress::update(double fraction, const std::string& text) {
+  if (terminal_) {
+    if (!drawn_ || due(kRedrawSeconds)) draw(fraction, text);
+  } else if (due(kPlainSeconds)) {
+    log(sink_, LogLevel::kInfo, text);
+  }
+}
+
+void Progress::finish(double fraction, const std::string& text) {
+  if (terminal_) {
+    draw(fraction, text);
+    std::fputc('\n', stderr);
+    drawn_ = false;
+  } else {
+    log(sink_, LogLevel::kInfo, text);
+  }
+}
+
+void Progress::clear() {
+  if (!drawn_) return;
+  std::fprintf(stderr, "\r\033[K");
+  std::fflush(stderr);
+  drawn_ = false;
+}
+
+LogSink Progress::wrap(LogSink sink) {
+  return [this, sink = std::move(sink)](LogLevel level, const std::string& message) {
+    clear();
+    log(sink, level, message);
+  };
+}
+
+std::string format_seconds(double seconds) {
+  if (seconds < 0 || !std::isfinite(seconds)) return "-";
+  const int64_t whole = std::llround(std::min(seconds, 1e9));
+  char text[32];
+  if (whole >= 3600) {
+    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%ld:%02ld", whole / 60, whole % 60);
+  }
+  return text;
+}
+
+}  // namespace precis::cli
