@@ -1,0 +1,38 @@
+// From a row of a data file to the ids that training and the loss are computed on (PRODUCT, Targets).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "data/documents.h"
+#include "memory/gradient.h"
+#include "models/bart/bart_config.h"
+#include "text/tokenizer.h"
+
+namespace precis::evaluate {
+
+struct ExampleOptions {
+  int64_t max_target_tokens = 1024;    // BOS and EOS included
+  bool truncate_long_targets = false;  // `target_overflow: truncate`: keeps BOS, the first tokens and EOS
+  bool skip_empty_summaries = false;   // `on_empty_summary: skip`
+};
+
+// What was left out or cut, for the output: never silent.
+struct ExampleCounts {
+  int64_t examples = 0;
+  int64_t skipped_without_summary = 0;
+  int64_t truncated_targets = 0;
+};
+
+// Text and query as ids; throws Error{kModel} where an id passes the model's vocabulary.
+memory::DocumentTokens tokenize_document(const Document& document, const Tokenizer& tokenizer,
+                                         const models::BartConfig& config);
+
+// The first of `summaries` is the target: BOS + tokens + EOS. Nothing where it is empty or missing and such rows are
+// skipped. Throws Error{kData} naming the row for a missing or empty summary and for a target that is too long.
+std::optional<memory::Example> make_example(const Document& document, const Tokenizer& tokenizer,
+                                            const models::BartConfig& config, const ExampleOptions& options,
+                                            ExampleCounts& counts);
+
+}  // namespace precis::evaluate
