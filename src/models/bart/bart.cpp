@@ -13,11 +13,12 @@ namespace {
 constexpr int64_t kPositionOffset = 2;
 
 bool is_norm(const std::string& name) {
-  return name.find("layer_norm.") != std::string::npos || name.find("layernorm_embedding.") != std::string::npos;
+  return name.find("layer_norm.") != std::string::npos ||
+         name.find("layernorm_embedding.") != std::string::npos;
 }
 
 bool is_token_embedding(const std::string& name) {
-  return name == "model.shared.weight" || name.find("embed_tokens.weight") != std::string::npos;
+  return name == kSharedEmbedding || name.find("embed_tokens.weight") != std::string::npos;
 }
 
 }  // namespace
@@ -57,12 +58,14 @@ BartModel::BartModel(const BartConfig& config, at::ScalarType dtype, const Tenso
     return result;
   };
 
-  shared_VD_ = take("model.shared.weight", {V, D});
+  // Not tied, the shared embedding is only a name that transformers wants to find in the file.
+  shared_VD_ = config.tie_word_embeddings ? take(kSharedEmbedding, {V, D}) : source(kSharedEmbedding, {V, D});
   const auto embedding = [&](const std::string& name) {
     return config.tie_word_embeddings ? shared_VD_ : take(name, {V, D});
   };
   encoder_tokens_VD_ = embedding("model.encoder.embed_tokens.weight");
-  encoder_positions_ = take("model.encoder.embed_positions.weight", {config.max_position_embeddings + kPositionOffset, D});
+  encoder_positions_ =
+      take("model.encoder.embed_positions.weight", {config.max_position_embeddings + kPositionOffset, D});
   encoder_embedding_norm_ = norm("model.encoder.layernorm_embedding");
   for (int64_t i = 0; i < config.encoder_layers; ++i) {
     const std::string name = "model.encoder.layers." + std::to_string(i);
@@ -75,7 +78,8 @@ BartModel::BartModel(const BartConfig& config, at::ScalarType dtype, const Tenso
     encoder_layers_.push_back(std::move(layer));
   }
   decoder_tokens_VD_ = embedding("model.decoder.embed_tokens.weight");
-  decoder_positions_ = take("model.decoder.embed_positions.weight", {config.max_position_embeddings + kPositionOffset, D});
+  decoder_positions_ =
+      take("model.decoder.embed_positions.weight", {config.max_position_embeddings + kPositionOffset, D});
   decoder_embedding_norm_ = norm("model.decoder.layernorm_embedding");
   for (int64_t i = 0; i < config.decoder_layers; ++i) {
     const std::string name = "model.decoder.layers." + std::to_string(i);
@@ -104,8 +108,10 @@ BartModel BartModel::initialize(const BartConfig& config, uint64_t seed, at::Sca
     if (is_norm(name) && name.ends_with(".weight")) return at::ones(shape, options);
     if (name.ends_with(".bias")) return at::zeros(shape, options);
     at::Generator generator = at::detail::createCPUGenerator(combine(seed, ++index));
-    at::Tensor weight = at::normal(0.0, config.init_std, shape, generator, options.dtype(at::kDouble)).to(dtype);
-    if (is_token_embedding(name) && config.pad_token_id < config.vocab_size) weight[config.pad_token_id].zero_();
+    at::Tensor weight =
+        at::normal(0.0, config.init_std, shape, generator, options.dtype(at::kDouble)).to(dtype);
+    if (is_token_embedding(name) && config.pad_token_id < config.vocab_size)
+      weight[config.pad_token_id].zero_();
     return weight;
   });
 }
@@ -116,12 +122,13 @@ void BartModel::set_requires_grad(bool on) {
 
 std::vector<std::pair<std::string, at::Tensor>> BartModel::state() const {
   std::vector<std::pair<std::string, at::Tensor>> tensors = parameters_;
+  if (!config_.tie_word_embeddings) tensors.emplace_back(kSharedEmbedding, shared_VD_);
   tensors.emplace_back("final_logits_bias", head_bias_V_.view({1, -1}));
   return tensors;
 }
 
-at::Tensor BartModel::embed(const at::Tensor& token_weight, const at::Tensor& position_weight, const LayerNorm& norm,
-                            const at::Tensor& ids_BS, int64_t first_position) const {
+at::Tensor BartModel::embed(const at::Tensor& token_weight, const at::Tensor& position_weight,
+                            const LayerNorm& norm, const at::Tensor& ids_BS, int64_t first_position) const {
   at::Tensor states = at::embedding(token_weight, ids_BS, config_.pad_token_id);
   if (config_.scale_embedding) states = states.mul(std::sqrt(static_cast<double>(config_.d_model)));
   const at::Tensor positions = position_weight.narrow(0, first_position + kPositionOffset, ids_BS.size(1));
@@ -140,19 +147,22 @@ at::Tensor BartModel::encode(const at::Tensor& ids_WC, const std::vector<int64_t
   return states;
 }
 
-at::Tensor BartModel::decode(const at::Tensor& input_ids_BS, nn::CrossAttention& memory, const nn::Dropout& dropout,
-                             DecoderCache* cache) const {
+at::Tensor BartModel::decode(const at::Tensor& input_ids_BS, nn::CrossAttention& memory,
+                             const nn::Dropout& dropout, DecoderCache* cache) const {
   const int64_t first = cache == nullptr ? 0 : cache->length, S = input_ids_BS.size(1);
-  at::Tensor states = embed(decoder_tokens_VD_, decoder_positions_, decoder_embedding_norm_, input_ids_BS, first);
+  at::Tensor states =
+      embed(decoder_tokens_VD_, decoder_positions_, decoder_embedding_norm_, input_ids_BS, first);
   states = nn::dropout(states, dropout.hidden, dropout.rows, nn::dropout_site(kDecoderEmbedding, 0));
   nn::AttentionMask mask;
   mask.causal = S > 1;
   if (S > 1 && first > 0) {  // several positions after some that are cached: no square causal mask
     mask.causal = false;
-    mask.keys_B11K = at::ones({S, first + S}, states.options().dtype(at::kBool)).tril(first).view({1, 1, S, first + S});
+    mask.keys_B11K =
+        at::ones({S, first + S}, states.options().dtype(at::kBool)).tril(first).view({1, 1, S, first + S});
   }
   for (size_t i = 0; i < decoder_layers_.size(); ++i) {
-    const auto store = [&](const at::Tensor& key, const at::Tensor& value) -> std::pair<at::Tensor, at::Tensor> {
+    const auto store = [&](const at::Tensor& key,
+                           const at::Tensor& value) -> std::pair<at::Tensor, at::Tensor> {
       if (cache == nullptr) return {key, value};
       cache->keys_BHSE[i].narrow(2, first, S).copy_(key);
       cache->values_BHSE[i].narrow(2, first, S).copy_(value);
@@ -180,7 +190,8 @@ void DecoderCache::reorder(const at::Tensor& rows_B) {
   for (std::vector<at::Tensor>* tensors : {&keys_BHSE, &values_BHSE}) {
     for (at::Tensor& tensor : *tensors) {
       // Only the filled positions move; the rows may become fewer.
-      at::Tensor moved = at::empty({rows_B.size(0), tensor.size(1), capacity, tensor.size(3)}, tensor.options());
+      at::Tensor moved =
+          at::empty({rows_B.size(0), tensor.size(1), capacity, tensor.size(3)}, tensor.options());
       moved.narrow(2, 0, length).copy_(tensor.narrow(2, 0, length).index_select(0, rows_B));
       tensor = moved;
     }
@@ -191,6 +202,8 @@ const at::Tensor& BartModel::output_weight_VD() const { return head_VD_; }
 
 const at::Tensor& BartModel::output_bias_V() const { return head_bias_V_; }
 
-at::Tensor BartModel::logits(const at::Tensor& hidden) const { return at::linear(hidden, head_VD_).add(head_bias_V_); }
+at::Tensor BartModel::logits(const at::Tensor& hidden) const {
+  return at::linear(hidden, head_VD_).add(head_bias_V_);
+}
 
 }  // namespace precis::models

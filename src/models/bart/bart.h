@@ -18,11 +18,16 @@
 
 namespace precis::models {
 
+inline constexpr const char* kSharedEmbedding = "model.shared.weight";
+// What is the shared embedding too where `tie_word_embeddings` holds.
+inline constexpr const char* kTiedEmbeddings[] = {"model.encoder.embed_tokens.weight",
+                                                  "model.decoder.embed_tokens.weight", "lm_head.weight"};
+
 // Self-attention keys and values of what the decoder has written so far, for every layer.
 struct DecoderCache {
-  std::vector<at::Tensor> keys_BHSE;    // one a layer, room for `capacity` positions
+  std::vector<at::Tensor> keys_BHSE;  // one a layer, room for `capacity` positions
   std::vector<at::Tensor> values_BHSE;
-  int64_t length = 0;                   // positions filled
+  int64_t length = 0;  // positions filled
   int64_t capacity = 0;
 
   // Row b becomes the old row rows_B[b] (int64): what beam search does at every step.
@@ -34,15 +39,18 @@ class BartModel {
   // Fresh weights: normal with `init_std`, biases 0, norms 1, the padding row of the embedding 0;
   // a pure function of (config, seed).
   static BartModel initialize(const BartConfig& config, uint64_t seed, at::ScalarType dtype);
-  // Reads `directory` (config.json, model.safetensors). Throws Error{kModel}.
-  static BartModel load(const std::filesystem::path& directory, at::ScalarType dtype);
+  // Reads `directory` (config.json, model.safetensors or its shards) in any floating type, cast to `dtype`.
+  // Throws Error{kModel}. Names in the files that mean nothing to a BART are put in `unexpected`.
+  static BartModel load(const std::filesystem::path& directory, at::ScalarType dtype,
+                        std::vector<std::string>* unexpected = nullptr);
 
   const BartConfig& config() const { return config_; }
   at::ScalarType dtype() const { return dtype_; }
   at::Device device() const { return parameters_.front().second.device(); }
 
   // Every trainable tensor once, under its Hugging Face name, in a fixed order: tied weights appear under
-  // `model.shared.weight` alone. The tensors are the model's own: training changes them in place.
+  // `model.shared.weight` alone, which is not here where they are not tied: nothing reads it then. The
+  // tensors are the model's own: training changes them in place.
   const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return parameters_; }
   void set_requires_grad(bool on);
 
@@ -52,10 +60,12 @@ class BartModel {
 
   // ids_WC int64, padded at the end; lengths_W: real positions of each row (>= 1). Returns states [W, C, D];
   // rows past a window's length hold nothing of meaning. Positions restart in each window.
-  at::Tensor encode(const at::Tensor& ids_WC, const std::vector<int64_t>& lengths_W, const nn::Dropout& dropout) const;
+  at::Tensor encode(const at::Tensor& ids_WC, const std::vector<int64_t>& lengths_W,
+                    const nn::Dropout& dropout) const;
 
-  // input_ids_BS int64 (already shifted right). Returns the last hidden states [B, S, D]. Causal, so padding at
-  // the end of a row changes nothing before it. With `cache` the S ids stand at positions cache->length onward.
+  // input_ids_BS int64 (already shifted right). Returns the last hidden states [B, S, D]. Causal, so padding
+  // at the end of a row changes nothing before it. With `cache` the S ids stand at positions cache->length
+  // onward.
   at::Tensor decode(const at::Tensor& input_ids_BS, nn::CrossAttention& memory, const nn::Dropout& dropout,
                     DecoderCache* cache = nullptr) const;
 
@@ -63,7 +73,7 @@ class BartModel {
 
   // The output head: logits = hidden weight' + bias.
   const at::Tensor& output_weight_VD() const;
-  const at::Tensor& output_bias_V() const;   // final_logits_bias, [V]
+  const at::Tensor& output_bias_V() const;  // final_logits_bias, [V]
   at::Tensor logits(const at::Tensor& hidden) const;
 
   // Gives the tensor of that name and shape: fresh, or from a file.

@@ -33,11 +33,16 @@ struct BartConfig {
   int64_t decoder_start_token_id = 2;
   Json raw;  // the file as read; unknown keys are kept and written back
 
-  // Throws Error{kModel} naming field, value and range; nothing is allocated from a number before it is checked.
+  // Throws Error{kModel} naming field, value and range; nothing is allocated from a number before it is
+  // checked.
   static BartConfig from_json(const Json& raw, const std::string& where);
   static BartConfig load(const std::filesystem::path& model_directory);
-  // `raw` with the fields above put in, `model_type` "bart" and `architectures`.
+  // `raw` with the fields above put in, `model_type` "bart" and `architectures`; without `dtype`, which is
+  // the weights' affair (model_files.h).
   Json to_json() const;
+
+  // Elements of all weights as they are saved; final_logits_bias is not counted.
+  int64_t parameter_count() const;
 };
 
 }  // namespace precis::models

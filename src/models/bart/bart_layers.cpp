@@ -9,21 +9,23 @@ namespace {
 
 constexpr double kNormEpsilon = 1e-5;  // nn.LayerNorm's default, which BART uses
 
-at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate, DropoutSite site, int64_t layer) {
+at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate, DropoutSite site,
+                   int64_t layer) {
   return nn::dropout(x, rate, dropout.rows, nn::dropout_site(site, static_cast<uint64_t>(layer)));
 }
 
-at::Tensor feed_forward(const FeedForward& block, const at::Tensor& x, const nn::Dropout& dropout, int64_t layer,
-                        DropoutSite activation_site, DropoutSite output_site) {
-  const at::Tensor inner = dropped(block.activation(apply(block.inner, x)), dropout, dropout.activation,
-                                   activation_site, layer);
+at::Tensor feed_forward(const FeedForward& block, const at::Tensor& x, const nn::Dropout& dropout,
+                        int64_t layer, DropoutSite activation_site, DropoutSite output_site) {
+  const at::Tensor inner =
+      dropped(block.activation(apply(block.inner, x)), dropout, dropout.activation, activation_site, layer);
   return dropped(apply(block.outer, inner), dropout, dropout.hidden, output_site, layer);
 }
 
 }  // namespace
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x) {
-  return at::linear(x, linear.weight, linear.bias.defined() ? std::optional<at::Tensor>(linear.bias) : std::nullopt);
+  return at::linear(x, linear.weight,
+                    linear.bias.defined() ? std::optional<at::Tensor>(linear.bias) : std::nullopt);
 }
 
 at::Tensor apply(const LayerNorm& norm, const at::Tensor& x) {
@@ -38,7 +40,8 @@ at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Ten
   const at::Tensor value = nn::split_heads(apply(self.value, states_BSD), layer.heads);
   const uint64_t site = nn::dropout_site(kEncoderSelfProbabilities, static_cast<uint64_t>(index));
   const at::Tensor context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
-  const at::Tensor attended = dropped(apply(self.output, context), dropout, dropout.hidden, kEncoderSelfOutput, index);
+  const at::Tensor attended =
+      dropped(apply(self.output, context), dropout, dropout.hidden, kEncoderSelfOutput, index);
   const at::Tensor middle = apply(layer.self_attention_norm, states_BSD + attended);
   const at::Tensor fed =
       feed_forward(layer.feed_forward, middle, dropout, index, kEncoderActivation, kEncoderFeedForward);
@@ -46,15 +49,16 @@ at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Ten
 }
 
 at::Tensor decoder_layer(const DecoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
-                         const nn::AttentionMask& mask, const KeyValueStore& store, nn::CrossAttention& memory,
-                         const nn::Dropout& dropout) {
+                         const nn::AttentionMask& mask, const KeyValueStore& store,
+                         nn::CrossAttention& memory, const nn::Dropout& dropout) {
   const AttentionWeights& self = layer.self_attention;
   const at::Tensor query = nn::split_heads(apply(self.query, states_BSD), layer.heads);
   const auto [key, value] = store(nn::split_heads(apply(self.key, states_BSD), layer.heads),
                                   nn::split_heads(apply(self.value, states_BSD), layer.heads));
   const uint64_t site = nn::dropout_site(kDecoderSelfProbabilities, static_cast<uint64_t>(index));
   const at::Tensor context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
-  const at::Tensor attended = dropped(apply(self.output, context), dropout, dropout.hidden, kDecoderSelfOutput, index);
+  const at::Tensor attended =
+      dropped(apply(self.output, context), dropout, dropout.hidden, kDecoderSelfOutput, index);
   const at::Tensor written = apply(layer.self_attention_norm, states_BSD + attended);
 
   const at::Tensor recalled = memory.attend(index, apply(layer.cross_query, written), layer.cross, dropout);

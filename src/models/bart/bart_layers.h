@@ -53,7 +53,8 @@ struct DecoderLayer {
   int64_t heads = 0;
 };
 
-// Where dropout falls, beside nn::kCrossAttentionSite; the same numbers for ever, since masks are made of them.
+// Where dropout falls, beside nn::kCrossAttentionSite; the same numbers for ever, since masks are made of
+// them.
 enum DropoutSite : uint64_t {
   kEncoderEmbedding = 1,
   kEncoderSelfProbabilities,
@@ -74,11 +75,13 @@ at::Tensor apply(const LayerNorm& norm, const at::Tensor& x);
 at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const nn::Dropout& dropout);
 
-// Keys and values to attend to, given the new ones [B, H, S, E]: appends to a cache, or returns them as they are.
-using KeyValueStore = std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor& key, const at::Tensor& value)>;
+// Keys and values to attend to, given the new ones [B, H, S, E]: appends to a cache, or returns them as they
+// are.
+using KeyValueStore =
+    std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor& key, const at::Tensor& value)>;
 
 at::Tensor decoder_layer(const DecoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
-                         const nn::AttentionMask& mask, const KeyValueStore& store, nn::CrossAttention& memory,
-                         const nn::Dropout& dropout);
+                         const nn::AttentionMask& mask, const KeyValueStore& store,
+                         nn::CrossAttention& memory, const nn::Dropout& dropout);
 
 }  // namespace precis::models

@@ -1,0 +1,66 @@
+// BART from and to the files of a model directory.
+#include "models/model_files.h"
+#include "models/weights.h"
+
+namespace precis::models {
+
+namespace {
+
+// BartForConditionalGeneration saves `model.x`, a bare BartModel saves `x`.
+std::vector<std::string> file_names(const std::string& name) {
+  constexpr std::string_view kPrefix = "model.";
+  if (!name.starts_with(kPrefix)) return {name};
+  return {name, name.substr(kPrefix.size())};
+}
+
+bool is_ignored(const std::string& name) {
+  return name.ends_with("encoder.version") || name.ends_with("decoder.version");
+}
+
+}  // namespace
+
+BartModel BartModel::load(const std::filesystem::path& directory, at::ScalarType dtype,
+                          std::vector<std::string>* unexpected) {
+  const BartConfig config = BartConfig::load(directory);
+  const WeightFiles files = WeightFiles::open(directory);
+  WeightReader reader(files, dtype);
+  const auto source = [&](const std::string& name, at::IntArrayRef shape) {
+    if (name == "final_logits_bias") {
+      const at::Tensor bias = reader.take_if_present({name}, shape);
+      return bias.defined() ? bias : at::zeros(shape, dtype);
+    }
+    std::vector<std::string> names = file_names(name);
+    if (name == kSharedEmbedding && config.tie_word_embeddings) {
+      for (const char* other : kTiedEmbeddings) {
+        for (const std::string& alternative : file_names(other)) names.push_back(alternative);
+      }
+    }
+    return reader.take(names, shape);
+  };
+  BartModel model(config, dtype, source);
+  reader.check_complete();
+  if (unexpected != nullptr) {
+    *unexpected = reader.unexpected();
+    std::erase_if(*unexpected, is_ignored);
+  }
+  return model;
+}
+
+Json saved_config(const BartModel& model) {
+  Json config = model.config().to_json();
+  config["dtype"] = dtype_name(model.dtype());
+  return config;
+}
+
+void write_weights(FileSystem& files, const BartModel& model, const std::filesystem::path& path) {
+  std::vector<at::Tensor> held;  // keeps the bytes that the list below borrows
+  std::vector<WeightBytes> weights;
+  for (const auto& [name, tensor] : model.state()) {
+    held.push_back(tensor.detach().cpu().contiguous());
+    weights.push_back(
+        {name, weight_type(tensor.scalar_type()), tensor.sizes().vec(), held.back().const_data_ptr()});
+  }
+  write_safetensors(files, path, std::move(weights));
+}
+
+}  // namespace precis::models

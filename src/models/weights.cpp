@@ -1,0 +1,135 @@
+// Weight files to tensors, with an account of what was asked for.
+#include "models/weights.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace precis::models {
+
+namespace {
+
+constexpr size_t kNamesShown = 10;
+
+struct TypeRow {
+  at::ScalarType scalar;
+  WeightType weight;
+  const char* dtype;
+};
+
+constexpr TypeRow kTypes[] = {
+    {at::kFloat, WeightType::kF32, "float32"},
+    {at::kBFloat16, WeightType::kBF16, "bfloat16"},
+    {at::kHalf, WeightType::kF16, "float16"},
+    {at::kDouble, WeightType::kF64, "float64"},
+};
+
+const TypeRow& row(at::ScalarType type) {
+  for (const TypeRow& candidate : kTypes) {
+    if (candidate.scalar == type) return candidate;
+  }
+  throw Error(ErrorKind::kInternal,
+              {.what = "weights can't be of this type", .found = std::string(c10::toString(type))});
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+std::string list(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kNamesShown); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kNamesShown) text += " and " + std::to_string(names.size() - kNamesShown) + " more";
+  return text;
+}
+
+}  // namespace
+
+WeightType weight_type(at::ScalarType type) { return row(type).weight; }
+
+std::string dtype_name(at::ScalarType type) { return row(type).dtype; }
+
+WeightReader::WeightReader(const WeightFiles& files, at::ScalarType dtype) : files_(files), dtype_(dtype) {}
+
+std::string WeightReader::resolve(const std::string& name) const {
+  if (files_.find(name) != nullptr) return name;
+  const auto alias = files_.metadata().find(name);
+  return alias != files_.metadata().end() && files_.find(alias->second) != nullptr ? alias->second : "";
+}
+
+at::Tensor WeightReader::read(const WeightInfo& info) const {
+  for (const TypeRow& candidate : kTypes) {
+    if (candidate.weight != info.type) continue;
+    at::Tensor tensor = at::empty(info.shape, candidate.scalar);
+    files_.read(info.name, tensor.data_ptr(), static_cast<size_t>(info.bytes));
+    return tensor;
+  }
+  throw Error(ErrorKind::kModel, {.what = "weights of a type that is not read",
+                                  .where = info.name,
+                                  .expected = "F64, F32, F16 or BF16",
+                                  .found = precis::name(info.type)});
+}
+
+void WeightReader::check_equal(const WeightInfo& first, const WeightInfo& second) const {
+  const bool same_kind = first.type == second.type && first.shape == second.shape;
+  if (same_kind && at::equal(read(first).view(at::kByte), read(second).view(at::kByte))) return;
+  throw Error(ErrorKind::kModel,
+              {.what = "weights that the configuration ties have different values",
+               .where = first.name + " and " + second.name,
+               .hint = "set tie_word_embeddings to false in config.json to keep them apart"});
+}
+
+at::Tensor WeightReader::take_if_present(const std::vector<std::string>& names, at::IntArrayRef shape) {
+  const WeightInfo* found = nullptr;
+  for (const std::string& name : names) {
+    const std::string resolved = resolve(name);
+    if (resolved.empty()) continue;
+    const WeightInfo* info = files_.find(resolved);
+    taken_.insert(resolved);
+    if (found == nullptr) {
+      found = info;
+    } else if (info->name != found->name) {
+      check_equal(*found, *info);
+    }
+  }
+  if (found == nullptr) return at::Tensor();
+  if (at::IntArrayRef(found->shape) != shape) {
+    misshapen_.push_back(found->name + " is " + shape_text(found->shape) + ", the configuration says " +
+                         shape_text(shape));
+    return at::Tensor();
+  }
+  return read(*found).to(dtype_);
+}
+
+at::Tensor WeightReader::take(const std::vector<std::string>& names, at::IntArrayRef shape) {
+  const size_t misshapen = misshapen_.size();
+  const at::Tensor tensor = take_if_present(names, shape);
+  if (!tensor.defined() && misshapen_.size() == misshapen) missing_.push_back(names.front());
+  return tensor;
+}
+
+void WeightReader::check_complete() const {
+  const std::string where = files_.files().front().path();
+  if (!misshapen_.empty()) {
+    throw Error(ErrorKind::kModel, {.what = "weights of another shape than the configuration says",
+                                    .where = where,
+                                    .found = list(misshapen_)});
+  }
+  if (!missing_.empty()) {
+    throw Error(ErrorKind::kModel,
+                {.what = std::to_string(missing_.size()) + " weights are missing: " + list(missing_),
+                 .where = where});
+  }
+}
+
+std::vector<std::string> WeightReader::unexpected() const {
+  std::vector<std::string> names;
+  for (const std::string& name : files_.names()) {
+    if (!taken_.contains(name)) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace precis::models

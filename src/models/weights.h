@@ -1,0 +1,51 @@
+// Tensors from and to weight files: types mapped, values cast to the type that is asked for.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/weight_files.h"
+
+namespace precis::models {
+
+// Throws Error{kInternal} for a type that no weight has.
+WeightType weight_type(at::ScalarType type);
+// "float32", "bfloat16", ...: what transformers writes as `dtype` in config.json.
+std::string dtype_name(at::ScalarType type);
+
+// Takes named tensors out of a model's files and keeps account, so that every missing, misshapen or left-over
+// name can be told at once.
+class WeightReader {
+ public:
+  WeightReader(const WeightFiles& files, at::ScalarType dtype);
+
+  // The tensor under the first of `names` that is in the files (or that the files' metadata declare an alias
+  // of one that is), cast to the reader's type. Where none is there, or its shape is another, an undefined
+  // tensor, remembered under names.front(). Present names after the first must hold the same bytes:
+  // Error{kModel} else.
+  at::Tensor take(const std::vector<std::string>& names, at::IntArrayRef shape);
+  // As `take`, but missing is fine.
+  at::Tensor take_if_present(const std::vector<std::string>& names, at::IntArrayRef shape);
+
+  // Throws Error{kModel} listing what `take` did not find or found in another shape.
+  void check_complete() const;
+  // Names in the files that nobody took.
+  std::vector<std::string> unexpected() const;
+
+ private:
+  std::string resolve(const std::string& name) const;
+  at::Tensor read(const WeightInfo& info) const;
+  void check_equal(const WeightInfo& first, const WeightInfo& second) const;
+
+  const WeightFiles& files_;
+  at::ScalarType dtype_;
+  std::set<std::string> taken_;
+  std::vector<std::string> missing_;
+  std::vector<std::string> misshapen_;
+};
+
+}  // namespace precis::models
