@@ -24,7 +24,8 @@ if(PRECIS_WITH_TORCH)
   find_package(Torch REQUIRED PATHS ${PRECIS_TORCH} ${PRECIS_TORCH}/share/cmake NO_DEFAULT_PATH)
   add_library(precis_torch INTERFACE)
   target_link_libraries(precis_torch INTERFACE ${TORCH_LIBRARIES})
-  target_compile_options(precis_torch INTERFACE ${TORCH_CXX_FLAGS_LIST})
+  # -fPIC for programs too (CMake gives them -fPIE), or they could not use the precompiled header.
+  target_compile_options(precis_torch INTERFACE ${TORCH_CXX_FLAGS_LIST} -fPIC)
   target_include_directories(precis_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   # One precompiled header for every layer that uses libtorch: 20 to 35 s once.
   file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "// Holds the shared precompiled header.\n")
