@@ -1,0 +1,44 @@
+// The folder a run writes to: its lock, its checkpoints by step, the links `latest` and `best`.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/file_system.h"
+
+namespace precis::train {
+
+// "step-00000100"
+std::string checkpoint_name(int64_t step);
+
+// Holds the lock of a folder against other processes: flock on `.lock`, which the kernel gives back when a
+// process dies however it dies, so a stale lock file locks nobody out.
+class FolderLock {
+ public:
+  // Throws Error{kIo} naming the process that holds it.
+  explicit FolderLock(const std::filesystem::path& folder);
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+  ~FolderLock();
+
+ private:
+  int descriptor_;
+};
+
+struct CheckpointEntry {
+  int64_t step = 0;
+  std::filesystem::path path;
+};
+
+// Directories named as checkpoints, valid or not, newest step first.
+std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& folder);
+
+// Makes the folder where it is missing and proves that it can be written. Error{kIo}.
+void prepare_folder(FileSystem& files, const std::filesystem::path& folder);
+
+// Removes what an interrupted save left behind. Only under the lock.
+void remove_leftovers(FileSystem& files, const std::filesystem::path& folder);
+
+}  // namespace precis::train
