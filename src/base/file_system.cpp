@@ -76,6 +76,11 @@ class PosixFileSystem : public FileSystem {
   void rename(const Path& from, const Path& to) override {
     if (::rename(from.c_str(), to.c_str()) != 0) failed("rename " + from.string() + " to this", to, errno);
   }
+  bool exchange(const Path& first, const Path& second) override {
+    if (renameat2(AT_FDCWD, first.c_str(), AT_FDCWD, second.c_str(), RENAME_EXCHANGE) == 0) return true;
+    if (errno == EINVAL || errno == ENOSYS || errno == ENOTSUP) return false;
+    failed("exchange " + first.string() + " and this", second, errno);
+  }
   void remove(const Path& path) override {
     if (::remove(path.c_str()) != 0) failed("remove", path, errno);
   }

@@ -31,6 +31,9 @@ class FileSystem {
   virtual std::unique_ptr<OutputFile> append(const std::filesystem::path& path) = 0;
   // Replaces a file or a link at `to`; a directory at `to` must be empty.
   virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
+  // Two existing paths of one file system change places in one step; false, and nothing done, where the file
+  // system can't do that.
+  virtual bool exchange(const std::filesystem::path& first, const std::filesystem::path& second) = 0;
   // A file, a link, or an empty directory.
   virtual void remove(const std::filesystem::path& path) = 0;
   // One level; an existing path is an error. Mode 0777 & ~umask.

@@ -39,6 +39,10 @@ class FailNth : public FileSystem {
     step("rename", to);
     real_.rename(from, to);
   }
+  bool exchange(const std::filesystem::path& first, const std::filesystem::path& second) override {
+    step("exchange", second);
+    return real_.exchange(first, second);
+  }
   void remove(const std::filesystem::path& path) override { real_.remove(path); }
   void make_directory(const std::filesystem::path& path) override {
     step("make the directory", path);
@@ -130,6 +134,11 @@ class LoseUnsynced : public FileSystem {
                        if (old_link) std::filesystem::create_symlink(*old_link, to);
                        if (old_bytes) std::ofstream(to, std::ios::binary) << *old_bytes;
                      }});
+  }
+  bool exchange(const std::filesystem::path& first, const std::filesystem::path& second) override {
+    if (!real_.exchange(first, second)) return false;
+    undo_.push_back({parent_directory(second), [this, first, second] { real_.exchange(first, second); }});
+    return true;
   }
   void remove(const std::filesystem::path& path) override { real_.remove(path); }
   void make_directory(const std::filesystem::path& path) override {

@@ -1,0 +1,24 @@
+// The JSON files of a Hugging Face model directory.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/file_system.h"
+#include "io/json.h"
+
+namespace precis {
+
+// config.json, an object. Error{kModel} that tells a missing directory from a file and from a directory that
+// is no model.
+Json read_model_config(const std::filesystem::path& directory);
+// generation_config.json, an object; nothing where there is none.
+std::optional<Json> read_generation_config(const std::filesystem::path& directory);
+
+// As the Hugging Face libraries write it: two spaces of indent, one newline at the end.
+std::string pretty_json(const Json& value);
+// A new file (through an AtomicDirectory's files()), synced and closed.
+void write_json_file(FileSystem& files, const std::filesystem::path& path, const Json& value);
+
+}  // namespace precis
