@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/temporary_directory.h"
-#include "io/compression_for_tests.h"
+#include "base/compression_for_tests.h"
 
 namespace precis {
 namespace {
