@@ -1,0 +1,130 @@
+// The precedence of options, generation_config.json and config.json, and the lengths made of them.
+#include "generate/generation_config.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "generate/generation_values.h"
+
+namespace precis::generate {
+
+namespace {
+
+constexpr int64_t kMaxBeams = 1024;
+constexpr int64_t kDefaultNewTokens = 20;
+constexpr int64_t kStartTokens = 1;
+constexpr int64_t kMostInteger = std::numeric_limits<int32_t>::max();
+
+EarlyStopping early_stopping(const GenerationValues& values) {
+  const GenerationValues::Value value = values.find("early_stopping");
+  if (value.json == nullptr) return EarlyStopping::kFalse;
+  if (value.json->is_boolean()) return value.json->get<bool>() ? EarlyStopping::kTrue : EarlyStopping::kFalse;
+  if (*value.json == "never") return EarlyStopping::kNever;
+  values.fail("early_stopping", value, "true, false or \"never\"");
+}
+
+// The key that sets the greatest length, and what it comes to with the start token.
+int64_t max_length(const GenerationValues& values, int64_t positions, const LogSink& sink) {
+  const std::optional<int64_t> new_tokens = values.integer("max_new_tokens", 1, kMostInteger);
+  const std::optional<int64_t> length = values.integer("max_length", kStartTokens + 1, kMostInteger);
+  if (!new_tokens && !length) {
+    const int64_t chosen = std::min(kDefaultNewTokens + kStartTokens, positions);
+    log(sink, LogLevel::kWarning,
+        "neither the options nor the model set a length: a summary ends after " +
+            std::to_string(chosen - kStartTokens) + " new tokens; set max_new_tokens");
+    return chosen;
+  }
+  const char* key = new_tokens ? "max_new_tokens" : "max_length";
+  if (new_tokens && values.find("max_length").from_option && !values.find("max_new_tokens").from_option) {
+    log(sink, LogLevel::kWarning, "the model's max_new_tokens takes precedence over the option max_length");
+  }
+  const int64_t chosen = new_tokens ? *new_tokens + kStartTokens : *length;
+  // The last token is never read, so one more than the decoder's positions can be written.
+  if (chosen > positions + 1) {
+    values.fail(key, values.find(key), "at most " + std::to_string(new_tokens ? positions : positions + 1),
+                "the decoder has " + std::to_string(positions) + " positions; give a smaller length");
+  }
+  return chosen;
+}
+
+int64_t min_length(const GenerationValues& values, int64_t max_length, const LogSink& sink) {
+  const std::optional<int64_t> length = values.integer("min_length", 0, kMostInteger);
+  const std::optional<int64_t> new_tokens = values.integer("min_new_tokens", 0, kMostInteger);
+  if (new_tokens && values.find("min_length").from_option && !values.find("min_new_tokens").from_option) {
+    log(sink, LogLevel::kWarning, "the model's min_new_tokens takes precedence over the option min_length");
+  }
+  const int64_t chosen = new_tokens ? *new_tokens + kStartTokens : length.value_or(0);
+  if (chosen > max_length) {
+    log(sink, LogLevel::kWarning,
+        "the least length of " + std::to_string(chosen) + " is above the greatest, " +
+            std::to_string(max_length) + ": generation stops at the greatest");
+  }
+  return chosen;
+}
+
+// The object that config.json's generation keys are read from, as GenerationConfig.from_model_config does.
+Json model_config_values(const Json& raw) {
+  Json values = raw;
+  const auto forced = raw.find("force_bos_token_to_be_generated");  // the name before forced_bos_token_id
+  if (forced != raw.end() && forced->is_boolean() && forced->get<bool>()) {
+    values["forced_bos_token_id"] = raw.value("bos_token_id", Json());
+  }
+  return values;
+}
+
+}  // namespace
+
+GenerationConfig resolve_generation_config(const Json& model_values, const std::string& where,
+                                           const models::BartConfig& model, const Json& options,
+                                           const LogSink& sink) {
+  if (!model_values.is_object()) {
+    throw Error(ErrorKind::kModel, {.what = "not a generation configuration",
+                                    .where = where,
+                                    .expected = "a JSON object",
+                                    .found = model_values.type_name()});
+  }
+  const GenerationValues values(options, model_values, where);
+  const int64_t last_token = model.vocab_size - 1;
+  GenerationConfig config;
+  config.num_beams = values.integer("num_beams", 1, kMaxBeams).value_or(1);
+  values.refuse_unsupported(config.num_beams > 1);
+  config.length_penalty = values.real("length_penalty").value_or(1.0);
+  config.early_stopping = early_stopping(values);
+  config.no_repeat_ngram_size = values.integer("no_repeat_ngram_size", 0, kMostInteger).value_or(0);
+  config.max_length = max_length(values, model.max_position_embeddings, sink);
+  config.min_length = min_length(values, config.max_length, sink);
+  config.forced_bos_token_id = values.integer("forced_bos_token_id", 0, last_token);
+  config.forced_eos_token_id = values.integers("forced_eos_token_id", 0, last_token);
+  config.eos_token_id = values.integers("eos_token_id", 0, last_token);
+  config.pad_token_id = values.integer("pad_token_id", 0, last_token);
+  config.bos_token_id = values.integer("bos_token_id", 0, last_token);
+  const std::optional<int64_t> start = values.integer("decoder_start_token_id", 0, last_token);
+  if (!start && !config.bos_token_id) {
+    throw Error(ErrorKind::kModel, {.what = "nothing says which token a summary starts with",
+                                    .where = where,
+                                    .expected = "decoder_start_token_id or bos_token_id"});
+  }
+  config.decoder_start_token_id = start ? *start : *config.bos_token_id;
+  // Beam search looks at this many continuations of each beam.
+  const int64_t continuations = std::max<int64_t>(2, 1 + static_cast<int64_t>(config.eos_token_id.size()));
+  if (config.num_beams > 1 && continuations > model.vocab_size) {
+    values.fail("eos_token_id", values.find("eos_token_id"), "fewer ids than the vocabulary has");
+  }
+  return config;
+}
+
+GenerationConfig resolve_generation_config(const std::filesystem::path& model_directory,
+                                           const models::BartConfig& model, const Json& options,
+                                           const LogSink& sink) {
+  const std::filesystem::path file = model_directory / "generation_config.json";
+  std::error_code ignored;
+  // A dangling link is a broken model, not one without the file.
+  if (std::filesystem::symlink_status(file, ignored).type() != std::filesystem::file_type::not_found) {
+    return resolve_generation_config(read_json_file(file, ErrorKind::kModel), file.string(), model, options,
+                                     sink);
+  }
+  return resolve_generation_config(model_config_values(model.raw), (model_directory / "config.json").string(),
+                                   model, options, sink);
+}
+
+}  // namespace precis::generate

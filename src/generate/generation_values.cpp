@@ -1,0 +1,149 @@
+// Look-up, types and ranges of generation settings, and the table of those that are not built.
+#include "generate/generation_values.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace precis::generate {
+
+namespace {
+
+std::string shown(const Json& value) {
+  constexpr size_t kLongest = 80;
+  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+  return text;
+}
+
+bool is_number(const Json& value, double number) {
+  return value.is_number() && value.get<double>() == number;
+}
+bool is_at_most(const Json& value, double number) {
+  return value.is_number() && value.get<double>() <= number;
+}
+bool never(const Json&) { return false; }
+bool is_false(const Json& value) { return value.is_boolean() && !value.get<bool>(); }
+bool is_one(const Json& value) { return is_number(value, 1); }
+bool is_one_or_less(const Json& value) { return is_at_most(value, 1); }
+bool is_zero_or_less(const Json& value) { return is_at_most(value, 0); }
+bool is_empty_list(const Json& value) { return value.is_array() && value.empty(); }
+bool is_exact_cache(const Json& value) {
+  return value.is_string() && value != "quantized" && value != "paged";
+}
+
+// Where a key has a meaning in transformers 5.23.
+enum class Scope { kBoth, kGreedy, kBeams };
+
+struct UnsupportedKey {
+  const char* name;
+  bool (*neutral)(const Json&);  // the values that change nothing, null apart
+  Scope scope = Scope::kBoth;
+};
+
+// Every key of transformers 5.23 that can change what generate() returns from an encoder-decoder without
+// sampling, but those of GenerationConfig. Left out because it ignores them there: temperature, top_k, top_p
+// and the other filters of sampling, the choice of cache, of outputs and of compilation, and what only
+// assisted generation reads.
+constexpr UnsupportedKey kUnsupportedKeys[] = {
+    {"do_sample", is_false},
+    {"repetition_penalty", is_one},
+    {"encoder_repetition_penalty", is_one},
+    {"encoder_no_repeat_ngram_size", is_zero_or_less},
+    {"bad_words_ids", never},
+    {"sequence_bias", never},
+    {"suppress_tokens", is_empty_list},
+    {"begin_suppress_tokens", is_empty_list},
+    {"exponential_decay_length_penalty", never},
+    {"renormalize_logits", is_false},
+    {"remove_invalid_values", is_false},
+    {"guidance_scale", is_one},
+    {"watermarking_config", never},
+    {"token_healing", is_false},
+    {"max_time", never},
+    {"stop_strings", never},
+    {"num_return_sequences", is_one},
+    {"num_beam_groups", is_one_or_less, Scope::kBeams},
+    {"low_memory", is_false, Scope::kBeams},
+    {"constraints", never},
+    {"force_words_ids", never},
+    {"penalty_alpha", is_zero_or_less, Scope::kGreedy},
+    {"dola_layers", never, Scope::kGreedy},
+    {"use_mtp", is_false},
+    {"cache_implementation", is_exact_cache},
+};
+
+}  // namespace
+
+GenerationValues::Value GenerationValues::find(const char* key) const {
+  const auto option = options_.find(key);
+  if (option != options_.end() && !option->is_null()) return {&*option, true};
+  const auto model = model_.find(key);
+  if (model != model_.end() && !model->is_null()) return {&*model, false};
+  return {};
+}
+
+std::string GenerationValues::where_of(const char* key, const Value& value) const {
+  return value.from_option ? key : where_ + ": " + key;
+}
+
+void GenerationValues::fail(const char* key, const Value& value, const std::string& expected,
+                            const std::string& hint) const {
+  throw Error(value.from_option ? ErrorKind::kUsage : ErrorKind::kModel,
+              {.what = "a generation setting is out of range or of the wrong type",
+               .where = where_of(key, value),
+               .expected = expected,
+               .found = value.json != nullptr ? shown(*value.json) : "nothing",
+               .hint = hint});
+}
+
+std::optional<int64_t> GenerationValues::integer(const char* key, int64_t least, int64_t most) const {
+  const Value value = find(key);
+  if (value.json == nullptr) return std::nullopt;
+  const std::string expected = "an integer from " + std::to_string(least) + " to " + std::to_string(most);
+  if (!value.json->is_number_integer()) fail(key, value, expected);
+  if (value.json->is_number_unsigned() && value.json->get<uint64_t>() > static_cast<uint64_t>(most)) {
+    fail(key, value, expected);
+  }
+  const int64_t number = value.json->get<int64_t>();
+  if (number < least || number > most) fail(key, value, expected);
+  return number;
+}
+
+std::optional<double> GenerationValues::real(const char* key) const {
+  const Value value = find(key);
+  if (value.json == nullptr) return std::nullopt;
+  if (!value.json->is_number() || !std::isfinite(value.json->get<double>()))
+    fail(key, value, "a finite number");
+  return value.json->get<double>();
+}
+
+std::vector<int64_t> GenerationValues::integers(const char* key, int64_t least, int64_t most) const {
+  const Value value = find(key);
+  if (value.json == nullptr) return {};
+  if (!value.json->is_array()) return {*integer(key, least, most)};
+  const std::string expected = "integers from " + std::to_string(least) + " to " + std::to_string(most);
+  std::vector<int64_t> numbers;
+  for (const Json& item : *value.json) {
+    if (!item.is_number_integer()) fail(key, value, expected);
+    const bool too_large = item.is_number_unsigned() && item.get<uint64_t>() > static_cast<uint64_t>(most);
+    if (too_large || item.get<int64_t>() < least || item.get<int64_t>() > most) fail(key, value, expected);
+    numbers.push_back(item.get<int64_t>());
+  }
+  if (numbers.empty()) fail(key, value, "an integer, or a list of at least one");
+  return numbers;
+}
+
+void GenerationValues::refuse_unsupported(bool beams) const {
+  for (const UnsupportedKey& key : kUnsupportedKeys) {
+    if (key.scope == (beams ? Scope::kGreedy : Scope::kBeams)) continue;
+    const Value value = find(key.name);
+    if (value.json == nullptr || key.neutral(*value.json)) continue;
+    throw Error(ErrorKind::kUnsupported,
+                {.what = "this generation setting is not built",
+                 .where = where_of(key.name, value),
+                 .found = shown(*value.json),
+                 .hint = "take it out of the model's file or set it to its neutral value"});
+  }
+}
+
+}  // namespace precis::generate

@@ -1,0 +1,161 @@
+// Greedy and beam search on hand-made distributions: the next token's probabilities are a function of the
+// last token.
+#include "generate/search.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+namespace precis::generate {
+namespace {
+
+using ::testing::ElementsAre;
+
+// Tokens: 0 start, 1 EOS, 2.. words. Row t: the probabilities after token t.
+using Chain = std::vector<std::vector<double>>;
+
+at::Tensor logits(const Chain& chain, const std::vector<int64_t>& last) {
+  std::vector<float> values;
+  for (const int64_t token : last) {
+    for (const double p : chain[static_cast<size_t>(token)])
+      values.push_back(static_cast<float>(std::log(p)));
+  }
+  const int64_t rows = static_cast<int64_t>(last.size());
+  return at::tensor(values, at::kFloat).view({rows, -1});
+}
+
+// One chain a document.
+std::vector<Generated> search_chains(const GenerationConfig& config, const std::vector<Chain>& chains,
+                                     int64_t* steps = nullptr) {
+  const std::unique_ptr<Search> search = make_search(config, static_cast<int64_t>(chains.size()));
+  std::vector<int64_t> last(chains.size() * static_cast<size_t>(config.num_beams),
+                            config.decoder_start_token_id);
+  int64_t count = 0;
+  while (!search->done()) {
+    std::vector<at::Tensor> rows;
+    for (size_t i = 0; i < search->live().size(); ++i) {
+      const auto begin = last.begin() + static_cast<int64_t>(i) * config.num_beams;
+      rows.push_back(
+          logits(chains[static_cast<size_t>(search->live()[i])], {begin, begin + config.num_beams}));
+    }
+    const Search::Step step = search->advance(at::cat(rows, 0));
+    const int64_t* tokens = step.tokens_R.const_data_ptr<int64_t>();
+    last.assign(tokens, tokens + step.tokens_R.numel());
+    ++count;
+  }
+  if (steps != nullptr) *steps = count;
+  return std::move(*search).results();
+}
+
+GenerationConfig small_config(int64_t beams) {
+  GenerationConfig config;
+  config.num_beams = beams;
+  config.decoder_start_token_id = 0;
+  config.eos_token_id = {1};
+  config.max_length = 6;
+  return config;
+}
+
+// The likelier first word leads to a worse sentence: 2 ends at 0.6 * 0.4, 3 at 0.4 * 0.9.
+const Chain kGarden = {{0.0, 0.0, 0.6, 0.4, 0.0},
+                       {0.0, 1.0, 0.0, 0.0, 0.0},
+                       {0.0, 0.4, 0.0, 0.3, 0.3},
+                       {0.0, 0.9, 0.0, 0.1, 0.0},
+                       {0.0, 0.5, 0.25, 0.0, 0.25}};
+// Never ends by itself.
+const Chain kEndless = {{0.0, 0.0, 0.9, 0.1, 0.0},
+                        {0.0, 1.0, 0.0, 0.0, 0.0},
+                        {0.0, 0.0, 0.2, 0.7, 0.1},
+                        {0.0, 0.0, 0.8, 0.1, 0.1},
+                        {0.0, 0.0, 0.5, 0.25, 0.25}};
+
+TEST(GreedySearch, TakesTheLikeliestTokenUntilEos) {
+  const Generated result = search_chains(small_config(1), {kGarden}).at(0);
+  EXPECT_THAT(result.token_ids, ElementsAre(0, 2, 1));
+  EXPECT_EQ(result.finish_reason, FinishReason::kEos);
+  EXPECT_NEAR(result.score, std::log(0.6 * 0.4) / 2, 1e-6);
+}
+
+TEST(GreedySearch, EndsAtTheGreatestLength) {
+  const Generated result = search_chains(small_config(1), {kEndless}).at(0);
+  EXPECT_THAT(result.token_ids, ElementsAre(0, 2, 3, 2, 3, 2));
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+}
+
+TEST(BeamSearch, FindsTheSequenceThatGreedySearchMisses) {
+  const Generated result = search_chains(small_config(2), {kGarden}).at(0);
+  EXPECT_THAT(result.token_ids, ElementsAre(0, 3, 1));
+  EXPECT_NEAR(result.score, std::log(0.4 * 0.9) / 2, 1e-6);
+}
+
+TEST(BeamSearch, LengthPenaltyDividesByNewTokensToThatPower) {
+  GenerationConfig config = small_config(2);
+  config.length_penalty = 0.0;
+  EXPECT_NEAR(search_chains(config, {kGarden}).at(0).score, std::log(0.4 * 0.9), 1e-6);
+  config.length_penalty = 3.0;
+  config.early_stopping = EarlyStopping::kNever;
+  // Ever longer sentences win: the greatest length is used up.
+  EXPECT_EQ(search_chains(config, {kGarden}).at(0).token_ids.size(), 6u);
+}
+
+TEST(BeamSearch, EarlyStoppingEndsOnceAllPlacesAreFinished) {
+  // After the start word ends are likely, so K hypotheses finish at once; a long tail would score better.
+  const Chain tail = {{0.0, 0.0, 0.5, 0.5, 0.0},
+                      {0.0, 1.0, 0.0, 0.0, 0.0},
+                      {0.0, 0.5, 0.0, 0.0, 0.5},
+                      {0.0, 0.5, 0.0, 0.0, 0.5},
+                      {0.0, 0.01, 0.0, 0.0, 0.99}};
+  GenerationConfig config = small_config(2);
+  config.max_length = 12;
+  config.length_penalty = 2.0;
+  config.early_stopping = EarlyStopping::kTrue;
+  int64_t stopped = 0, kept_on = 0;
+  search_chains(config, {tail}, &stopped);
+  config.early_stopping = EarlyStopping::kNever;
+  search_chains(config, {tail}, &kept_on);
+  EXPECT_LT(stopped, kept_on);
+  EXPECT_EQ(kept_on, 11);
+}
+
+TEST(BeamSearch, AForcedEndAtTheGreatestLengthIsNotTheModelsOwn) {
+  GenerationConfig config = small_config(2);
+  config.forced_eos_token_id = {1};
+  const Generated result = search_chains(config, {kEndless}).at(0);
+  ASSERT_EQ(result.token_ids.size(), 6u);
+  EXPECT_EQ(result.token_ids.back(), 1);
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+}
+
+TEST(Search, ADocumentsResultIsThatOfItsRunAlone) {
+  for (const int64_t beams : {1, 2, 3}) {
+    const GenerationConfig config = small_config(beams);
+    const std::vector<Generated> together = search_chains(config, {kEndless, kGarden, kEndless, kGarden});
+    for (size_t d = 0; d < together.size(); ++d) {
+      const Generated alone = search_chains(config, {d % 2 == 0 ? kEndless : kGarden}).at(0);
+      EXPECT_EQ(together[d].token_ids, alone.token_ids) << "beams " << beams << ", document " << d;
+      EXPECT_EQ(together[d].score, alone.score);
+    }
+  }
+}
+
+TEST(Search, FinishedDocumentsLeaveTheRows) {
+  const GenerationConfig config = small_config(2);
+  const std::unique_ptr<Search> search = make_search(config, 2);
+  std::vector<int64_t> first{0, 0};
+  search->advance(at::cat({logits(kGarden, first), logits(kEndless, first)}, 0));
+  Search::Step step = search->advance(at::cat({logits(kGarden, {2, 3}), logits(kEndless, {2, 3})}, 0));
+  while (search->live().size() == 2) {
+    const int64_t* tokens = step.tokens_R.const_data_ptr<int64_t>();
+    step = search->advance(
+        at::cat({logits(kGarden, {tokens[0], tokens[1]}), logits(kEndless, {tokens[2], tokens[3]})}, 0));
+  }
+  EXPECT_THAT(search->live(), ElementsAre(1));
+  EXPECT_TRUE(step.moved);
+  EXPECT_EQ(step.tokens_R.numel(), 2);
+  EXPECT_GE(step.parents_R.min().item<int64_t>(), 2);
+}
+
+}  // namespace
+}  // namespace precis::generate
