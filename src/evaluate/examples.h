@@ -29,8 +29,9 @@ struct ExampleCounts {
 memory::DocumentTokens tokenize_document(const Document& document, const Tokenizer& tokenizer,
                                          const models::BartConfig& config);
 
-// The first of `summaries` is the target: BOS + tokens + EOS. Nothing where it is empty or missing and such rows are
-// skipped. Throws Error{kData} naming the row for a missing or empty summary and for a target that is too long.
+// The first of `summaries` is the target: BOS + tokens + EOS. Nothing where it is empty or missing and such
+// rows are skipped. Throws Error{kData} naming the row for a missing or empty summary and for a target that
+// is too long.
 std::optional<memory::Example> make_example(const Document& document, const Tokenizer& tokenizer,
                                             const models::BartConfig& config, const ExampleOptions& options,
                                             ExampleCounts& counts);
