@@ -99,12 +99,4 @@ void prepare_folder(FileSystem& files, const fs::path& folder) {
   files.remove(probe);
 }
 
-void remove_leftovers(FileSystem& files, const fs::path& folder) {
-  std::vector<fs::path> leftovers;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (entry.path().filename().string().starts_with(".tmp-")) leftovers.push_back(entry.path());
-  }
-  for (const fs::path& path : leftovers) remove_tree(files, path);
-}
-
 }  // namespace precis::train

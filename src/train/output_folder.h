@@ -38,7 +38,4 @@ std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& folde
 // Makes the folder where it is missing and proves that it can be written. Error{kIo}.
 void prepare_folder(FileSystem& files, const std::filesystem::path& folder);
 
-// Removes what an interrupted save left behind. Only under the lock.
-void remove_leftovers(FileSystem& files, const std::filesystem::path& folder);
-
 }  // namespace precis::train

@@ -1,0 +1,150 @@
+// Writing, finding and reading checkpoints.
+#include "train/checkpoint.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "io/atomic_directory.h"
+#include "io/model_directory.h"
+#include "io/safetensors.h"
+#include "models/model_files.h"
+#include "models/weights.h"
+#include "train/output_folder.h"
+
+namespace precis::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kStateName = "trainer.json";
+constexpr const char* kOptimizerName = "optimizer.safetensors";
+
+void write_optimizer(FileSystem& files, const Optimizer& optimizer, const fs::path& path) {
+  std::vector<WeightBytes> weights;
+  for (const auto& [name, tensor] : optimizer.state()) {
+    weights.push_back(
+        {name, models::weight_type(tensor.scalar_type()), tensor.sizes().vec(), tensor.const_data_ptr()});
+  }
+  write_safetensors(files, path, std::move(weights));
+}
+
+TrainerState read_state(const fs::path& checkpoint) {
+  const fs::path path = checkpoint / kStateName;
+  return TrainerState::from_json(read_json_file(path, ErrorKind::kModel), path.string());
+}
+
+// The state of each checkpoint directory whose trainer.json can be read, newest step first.
+std::vector<ResumePoint> readable(const fs::path& folder, const LogSink& sink) {
+  std::vector<ResumePoint> points;
+  for (const CheckpointEntry& entry : list_checkpoints(folder)) {
+    try {
+      points.push_back({entry.path, read_state(entry.path)});
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kModel) throw;
+      log(sink, LogLevel::kWarning,
+          "passing over the damaged checkpoint " + entry.path.string() + ": " + error.what());
+    }
+  }
+  return points;
+}
+
+void link_to(FileSystem& files, const fs::path& folder, const char* link, int64_t step) {
+  replace_link(files, checkpoint_name(step), folder / link);
+}
+
+}  // namespace
+
+fs::path save_checkpoint(FileSystem& files, const fs::path& folder, const CheckpointParts& parts,
+                         const TrainerState& state) {
+  const fs::path target = folder / checkpoint_name(state.step);
+  AtomicDirectory directory(files, target);
+  const fs::path stage = directory.stage();
+  directory.write("config.json", pretty_json(models::saved_config(parts.model)));
+  directory.write("generation_config.json", pretty_json(parts.generation_config));
+  for (const TokenizerFile& file : parts.tokenizer.files()) directory.write(file.name, file.bytes);
+  models::write_weights(directory.files(), parts.model, stage / "model.safetensors");
+  write_optimizer(directory.files(), parts.optimizer, stage / kOptimizerName);
+  directory.write(kStateName, pretty_json(state.to_json()));
+  directory.commit({{"step", state.step},
+                    {"config_digest", sha256(state.config.dump())},
+                    {"tokenizer_digest", state.tokenizer_digest},
+                    {"torch_version", TORCH_VERSION}},
+                   /*replace=*/true);
+  verify_directory(target);
+  link_to(files, folder, "latest", state.step);
+  if (state.best) {
+    link_to(files, folder, "best", state.best->step);
+  } else if (fs::is_symlink(folder / "best")) {
+    files.remove(folder / "best");  // another run's
+  }
+  return target;
+}
+
+void prune_checkpoints(FileSystem& files, const fs::path& folder, const TrainerState& state, int64_t keep) {
+  int64_t kept = 0;
+  for (const ResumePoint& point : readable(folder, {})) {
+    if (point.state.run != state.run) continue;
+    if (kept < keep || point.state.step == state.step) {
+      ++kept;
+      continue;
+    }
+    if (state.best && point.state.step == state.best->step) continue;
+    // Out of the way in one step first: a half-removed directory must not look like a checkpoint.
+    const fs::path aside = temporary_beside(point.path);
+    files.rename(point.path, aside);
+    remove_tree(files, aside);
+  }
+}
+
+ResumePoint open_checkpoint(const fs::path& path) {
+  verify_directory(path);
+  return {path, read_state(path)};
+}
+
+std::optional<ResumePoint> newest_checkpoint(const fs::path& folder, const LogSink& sink) {
+  if (!fs::is_directory(folder)) return std::nullopt;
+  const bool any = !list_checkpoints(folder).empty();
+  const std::vector<ResumePoint> points = readable(folder, sink);
+  std::string newest_run;
+  for (const ResumePoint& point : points) newest_run = std::max(newest_run, point.state.run);
+  for (const ResumePoint& point : points) {
+    if (point.state.run != newest_run) continue;
+    try {
+      return open_checkpoint(point.path);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kModel) throw;
+      log(sink, LogLevel::kWarning,
+          "FALLING BACK: the checkpoint " + point.path.string() +
+              " is damaged, the one before it is used: " + error.what());
+    }
+  }
+  if (!any) return std::nullopt;
+  throw Error(ErrorKind::kModel,
+              {.what = "no checkpoint in this folder is whole",
+               .where = folder.string(),
+               .hint = "--resume never starts again; the damaged ones stay until overwritten"});
+}
+
+void load_optimizer(Optimizer& optimizer, const ResumePoint& point) {
+  const fs::path path = point.path / kOptimizerName;
+  const WeightFiles files = WeightFiles::open_file(path);
+  NamedTensors state;
+  for (const WeightFiles::Entry& entry : files.entries()) {
+    const WeightInfo& info = *entry.info;
+    if (info.type != WeightType::kF32 && info.type != WeightType::kF64) {
+      throw Error(ErrorKind::kModel, {.what = "tensor '" + info.name + "' has a type that no optimiser keeps",
+                                      .where = path.string(),
+                                      .expected = "F32 or F64",
+                                      .found = name(info.type)});
+    }
+    const at::Tensor tensor = at::empty(info.shape, info.type == WeightType::kF32 ? at::kFloat : at::kDouble);
+    entry.file->read(info.name, tensor.mutable_data_ptr(), tensor.nbytes());
+    state.emplace_back(info.name, tensor);
+  }
+  optimizer.load_state(state, point.state.step, path.string());
+}
+
+}  // namespace precis::train

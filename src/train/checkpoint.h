@@ -1,0 +1,87 @@
+// Checkpoints: committed directories that are model directories too, and everything that makes a resumed run
+// the run that was interrupted (RELIABILITY, Promises).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file_system.h"
+#include "base/log.h"
+#include "data/sampler.h"
+#include "io/json.h"
+#include "models/bart/bart.h"
+#include "text/tokenizer.h"
+#include "train/optimizer.h"
+
+namespace precis::train {
+
+struct BestSoFar {
+  std::string metric;
+  double value = 0.0;
+  int64_t step = 0;
+};
+
+// trainer.json. Checkpoints are written between updates alone, so nothing of an accumulation is ever left
+// over.
+struct TrainerState {
+  std::string run;  // begins with the time the run began, so that the newest run sorts last
+  int64_t step = 0;
+  int64_t validated_step = -1;  // the last step that was validated
+  SamplerState sampler;
+  std::optional<BestSoFar> best;
+  double seconds = 0.0;  // of training, all sessions together
+  std::string encode_schedule;
+  std::string model_digest;  // of the directory that training started from
+  std::string tokenizer_digest;
+  std::string data_digest;  // of the training examples' ids
+  Json config;              // config_to_json
+
+  Json to_json() const;
+  // Throws Error{kModel} naming the field.
+  static TrainerState from_json(const Json& json, const std::string& where);
+};
+
+// What is saved besides the trainer's state.
+struct CheckpointParts {
+  const models::BartModel& model;
+  const Optimizer& optimizer;
+  const Tokenizer& tokenizer;
+  const Json& generation_config;
+};
+
+// Writes `folder`/step-NNNNNNNN, reads it back against its digests, then points `latest` to it, and `best` to
+// the best so far (no `best` where there is none). Returns its path. A checkpoint of that step is replaced.
+// On any error the earlier ones and the links stand as they were.
+std::filesystem::path save_checkpoint(FileSystem& files, const std::filesystem::path& folder,
+                                      const CheckpointParts& parts, const TrainerState& state);
+
+// Removes all but the newest `keep` checkpoints of the run `state.run`; never the one of `state` nor the
+// best. Checkpoints of other runs stay. Call after save_checkpoint has returned.
+void prune_checkpoints(FileSystem& files, const std::filesystem::path& folder, const TrainerState& state,
+                       int64_t keep);
+
+struct ResumePoint {
+  std::filesystem::path path;
+  TrainerState state;
+};
+
+// Every byte is checked against the manifest. Throws Error{kModel}.
+ResumePoint open_checkpoint(const std::filesystem::path& path);
+// The newest valid checkpoint of the newest run in `folder`, by number. Damaged ones are passed over with a
+// warning; where all are damaged: Error{kModel}. Nothing where there is none.
+std::optional<ResumePoint> newest_checkpoint(const std::filesystem::path& folder, const LogSink& log);
+
+// The optimiser's tensors of a checkpoint. Throws Error{kModel}.
+void load_optimizer(Optimizer& optimizer, const ResumePoint& point);
+
+// Refuses to go on with another learning rate, batch, data or model than before: Error{kConfig} listing every
+// field that differs with both values. `allowed` names keys ("optimizer.learning_rate"), sections ("batch"),
+// "data" and "model"; an unknown name is Error{kUsage}.
+void check_unchanged(const TrainerState& before, const TrainerState& now,
+                     const std::vector<std::string>& allowed);
+
+}  // namespace precis::train

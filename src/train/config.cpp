@@ -1,0 +1,224 @@
+// Reading, checking and printing the configuration of `precis train`.
+#include "train/config.h"
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "base/suggest.h"
+#include "io/yaml.h"
+#include "train/schema.h"
+
+namespace precis::train {
+
+namespace {
+
+constexpr const char* kCommandLine = "command line";
+
+std::string shown(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// "optimizer" of "optimizer.eps"; empty for a key at the top.
+std::string section_of(const std::string& name) {
+  const size_t dot = name.find('.');
+  return dot == std::string::npos ? "" : name.substr(0, dot);
+}
+
+bool is_section(const std::string& name) {
+  return std::any_of(config_schema().begin(), config_schema().end(),
+                     [&](const ConfigKey& key) { return section_of(key.name) == name; });
+}
+
+// Keys and sections beside which `name` would stand, and full names for a key put into the wrong section.
+std::string suggestion(const std::string& name) {
+  std::vector<std::string> names;
+  std::set<std::string> sections;
+  for (const ConfigKey& key : config_schema()) {
+    names.push_back(key.name);
+    if (!section_of(key.name).empty()) sections.insert(section_of(key.name));
+  }
+  names.insert(names.end(), sections.begin(), sections.end());
+  const std::string last = name.substr(name.rfind('.') + 1);
+  for (const std::string& candidate : names) {
+    if (candidate.substr(candidate.rfind('.') + 1) == last) return candidate;
+  }
+  return nearest_name(name, names);
+}
+
+[[noreturn]] void unknown_key(const std::string& name, const std::string& where) {
+  const std::string near = suggestion(name);
+  throw Error(ErrorKind::kConfig,
+              {.what = "unknown key '" + name + "'",
+               .where = where,
+               .hint = near.empty() ? "precis train --help lists the keys" : "did you mean '" + near + "'?"});
+}
+
+void set_key(TrainConfig& config, const std::string& name, const Json& value, const std::string& where) {
+  const ConfigKey* key = find_key(name);
+  if (key == nullptr) unknown_key(name, where);
+  if (!key->set(config, value)) {
+    throw Error(ErrorKind::kConfig, {.what = "bad value for '" + name + "'",
+                                     .where = where,
+                                     .expected = key->type,
+                                     .found = shown(value)});
+  }
+  config.origin[name] = where;
+}
+
+void apply(TrainConfig& config, const YamlNode& node, const std::string& prefix) {
+  for (const YamlMember& member : node.members) {
+    const std::string name = prefix.empty() ? member.key : prefix + "." + member.key;
+    const std::string where = *node.file + ":" + std::to_string(member.line);
+    if (is_section(name)) {
+      if (member.value.kind != YamlNode::Kind::kMapping) {
+        throw Error(ErrorKind::kConfig, {.what = "'" + name + "' is a section",
+                                         .where = where,
+                                         .expected = "keys with values",
+                                         .found = describe(member.value)});
+      }
+      apply(config, member.value, name);
+    } else {
+      set_key(config, name, to_json(member.value), where);
+    }
+  }
+}
+
+// `section.key=value`; the value is YAML, but a text needs no quotes and a single file no brackets.
+void apply_override(TrainConfig& config, const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw Error(ErrorKind::kUsage, {.what = "not an override",
+                                    .where = kCommandLine,
+                                    .expected = "section.key=value",
+                                    .found = "'" + text + "'"});
+  }
+  const std::string name = text.substr(0, equals), value_text = text.substr(equals + 1);
+  const ConfigKey* key = find_key(name);
+  if (key == nullptr) unknown_key(name, kCommandLine);
+  const Json initial = key->get(TrainConfig());
+  Json value = initial.is_string() ? Json(value_text) : to_json(parse_yaml(value_text, kCommandLine));
+  if (initial.is_array() && value.is_string()) value = Json::array({value});
+  // A length given here takes the place of the file's other one.
+  if (name == "steps" && !value.is_null()) config.epochs.reset();
+  if (name == "epochs" && !value.is_null()) config.steps.reset();
+  set_key(config, name, value, kCommandLine);
+}
+
+Error config_error(const TrainConfig& config, const std::string& key, ErrorDetails details,
+                   ErrorKind kind = ErrorKind::kConfig) {
+  const auto origin = config.origin.find(key);
+  details.where = origin == config.origin.end() ? key : origin->second + ": " + key;
+  return Error(kind, std::move(details));
+}
+
+void require_built(const TrainConfig& config, const std::string& key, const std::string& value,
+                   const std::vector<std::string>& built) {
+  if (std::find(built.begin(), built.end(), value) != built.end()) return;
+  std::string expected;
+  for (const std::string& choice : built) expected += (expected.empty() ? "" : ", ") + choice;
+  throw config_error(config, key, {.what = "not built yet", .expected = expected, .found = value},
+                     ErrorKind::kUnsupported);
+}
+
+void check(TrainConfig& config, const std::string& where) {
+  for (const ConfigKey& key : config_schema()) {
+    if (key.required && config.origin.count(key.name) == 0) {
+      throw Error(ErrorKind::kConfig,
+                  {.what = "'" + key.name + "' is missing", .where = where, .expected = key.type});
+    }
+  }
+  if (config.data.train.empty()) {
+    throw config_error(config, "data.train", {.what = "no training files", .expected = "at least one"});
+  }
+  if (config.steps && config.epochs) {
+    throw config_error(config, "epochs",
+                       {.what = "both steps and epochs are given",
+                        .expected = "one of them",
+                        .found = "steps at " + config.origin["steps"]});
+  }
+  if (!config.steps && !config.epochs) config.steps = 1000;
+  require_built(config, "objective", config.objective, {"summarization"});
+  require_built(config, "precision", config.precision, {"float32", "float64"});
+  require_built(config, "encoder.schedule", config.encoder.schedule, {"auto", "kept", "cached", "streamed"});
+  if (config.encoder.memory_dtype) {
+    require_built(config, "encoder.memory_dtype", *config.encoder.memory_dtype, {config.precision});
+  }
+}
+
+TrainConfig build(const YamlNode& file, const std::string& where, const std::vector<std::string>& overrides) {
+  if (file.kind == YamlNode::Kind::kScalar || file.kind == YamlNode::Kind::kSequence) {
+    throw Error(
+        ErrorKind::kConfig,
+        {.what = "not a configuration", .where = where, .expected = "a mapping", .found = describe(file)});
+  }
+  TrainConfig config;
+  apply(config, file, "");
+  for (const std::string& text : overrides) apply_override(config, text);
+  check(config, where);
+  return config;
+}
+
+// Plain where every YAML reader takes it for a string, else quoted.
+std::string yaml_text(const std::string& text) {
+  static const std::set<std::string> kWords = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"};
+  std::string lower = text;
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const bool plain = !text.empty() && (std::isalpha(static_cast<unsigned char>(text[0])) || text[0] == '/') &&
+                     std::all_of(text.begin(), text.end(), [](unsigned char c) {
+                       return c < 128 && (std::isalnum(c) || c == '_' || c == '.' || c == '/' || c == '-');
+                     });
+  return plain && kWords.count(lower) == 0 ? text : shown(text);
+}
+
+std::string yaml_value(const Json& value) {
+  if (value.is_string()) return yaml_text(value.get<std::string>());
+  if (value.is_array()) {
+    std::string text = "[";
+    for (const Json& element : value) text += (text.size() == 1 ? "" : ", ") + yaml_value(element);
+    return text + "]";
+  }
+  std::string text = value.dump();
+  // YAML 1.1 readers take 1e-05 for a string and 1.0e-05 for a number.
+  const size_t exponent = text.find('e');
+  if (value.is_number_float() && exponent != std::string::npos && text.find('.') == std::string::npos) {
+    text.insert(exponent, ".0");
+  }
+  return text;
+}
+
+}  // namespace
+
+TrainConfig load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  return build(read_yaml_file(file), file.string(), overrides);
+}
+
+TrainConfig parse_config(const std::string& yaml, const std::string& where,
+                         const std::vector<std::string>& overrides) {
+  return build(parse_yaml(yaml, where), where, overrides);
+}
+
+std::string config_to_yaml(const TrainConfig& config, bool origins) {
+  std::string text, open;
+  for (const ConfigKey& key : config_schema()) {
+    const std::string section = section_of(key.name);
+    if (section != open && !section.empty()) text += section + ":\n";
+    open = section;
+    std::string line = section.empty() ? key.name : "  " + key.name.substr(section.size() + 1);
+    line += ": " + yaml_value(key.get(config));
+    if (origins) {
+      const auto origin = config.origin.find(key.name);
+      line += "  # " + (origin == config.origin.end() ? std::string("default") : origin->second);
+    }
+    text += line + "\n";
+  }
+  return text;
+}
+
+Json config_to_json(const TrainConfig& config) {
+  Json flat = Json::object();
+  for (const ConfigKey& key : config_schema()) flat[key.name] = key.get(config);
+  return flat;
+}
+
+}  // namespace precis::train
