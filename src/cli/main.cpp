@@ -52,7 +52,10 @@ int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
     const std::string& unknown = extras.empty() ? message : extras.front();
     const bool is_option = unknown.rfind("-", 0) == 0;
     const std::string stem = unknown.substr(0, unknown.find('='));
-    message = (is_option ? "unknown option " : command == &app ? "unknown command " : "unexpected argument ") + stem;
+    message = (is_option         ? "unknown option "
+               : command == &app ? "unknown command "
+                                 : "unexpected argument ") +
+              stem;
     const std::string near = nearest_name(stem, is_option ? option_names(command) : command_names(command));
     if (!near.empty()) message += "; did you mean " + near + "?";
   }
@@ -64,7 +67,8 @@ int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Trains and runs language models over documents of any length; nothing is ever truncated.", "precis");
+  CLI::App app("Trains and runs language models over documents of any length; nothing is ever truncated.",
+               "precis");
   app.set_version_flag("--version", std::string("precis ") + PRECIS_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
@@ -82,7 +86,8 @@ int run(int argc, char** argv) {
     return usage_failure(app, error);
   }
   // A result that could not be written is a failure even if the work went well.
-  if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
+  if (std::fflush(stdout) != 0)
+    throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
   return 0;
 }
 

@@ -22,8 +22,8 @@ std::shared_ptr<spdlog::logger> make_logger() {
   // Colour only where stderr is a terminal and NO_COLOR is unset or empty.
   const char* no_color = std::getenv("NO_COLOR");
   const bool plain = no_color != nullptr && *no_color != '\0';
-  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(
-      plain ? spdlog::color_mode::never : spdlog::color_mode::automatic);
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(plain ? spdlog::color_mode::never
+                                                                          : spdlog::color_mode::automatic);
   auto logger = std::make_shared<spdlog::logger>("precis", sink);
   logger->set_pattern("%^%l%$: %v");
   return logger;
@@ -40,13 +40,20 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
   const std::string group = "Common";
   command.add_flag("--quiet,-q", options.quiet, "Say nothing but warnings and errors")->group(group);
   command.add_option("--log-format", options.log_format, "How messages on stderr look")
-      ->check(CLI::IsMember({"text", "jsonl"}))->capture_default_str()->group(group);
+      ->check(CLI::IsMember({"text", "jsonl"}))
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--threads", options.threads, "Threads to compute with (default: one a core)")
-      ->check(CLI::Range(1, 4096))->group(group);
+      ->check(CLI::Range(1, 4096))
+      ->group(group);
   command.add_option("--device", options.device, "Where to compute")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str()->group(group);
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--dtype", options.dtype, "Type of the weights and of the arithmetic")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))->capture_default_str()->group(group);
+      ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--memory-budget", options.memory_budget, "Most memory to use, for example 8GiB")
       ->group(group);
 }
@@ -66,7 +73,8 @@ LogSink log_sink() {
   return [](LogLevel level, const std::string& message) {
     const auto spd_level = level == LogLevel::kWarning ? spdlog::level::warn : spdlog::level::info;
     if (g_json_log) {
-      const nlohmann::json line = {{"level", level == LogLevel::kWarning ? "warning" : "info"}, {"message", message}};
+      const nlohmann::json line = {{"level", level == LogLevel::kWarning ? "warning" : "info"},
+                                   {"message", message}};
       logger().log(spd_level, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {
       logger().log(spd_level, message);

@@ -14,11 +14,11 @@ namespace precis::cli {
 // `--quiet`, `--log-format`, `--threads`, `--device`, `--dtype`, `--memory-budget`.
 struct CommonOptions {
   bool quiet = false;
-  std::string log_format = "text";   // text | jsonl
-  int threads = 0;                   // 0: libtorch's own choice
-  std::string device = "auto";       // auto | cpu | cuda
-  std::string dtype = "float32";     // float32 | bfloat16 | float64
-  std::string memory_budget;         // "8GiB"; empty: none
+  std::string log_format = "text";  // text | jsonl
+  int threads = 0;                  // 0: libtorch's own choice
+  std::string device = "auto";      // auto | cpu | cuda
+  std::string dtype = "float32";    // float32 | bfloat16 | float64
+  std::string memory_budget;        // "8GiB"; empty: none
 };
 
 // Adds the options above to a sub-command. Call once for each sub-command.
