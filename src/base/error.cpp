@@ -14,12 +14,18 @@ struct KindRow {
 };
 
 constexpr KindRow kKinds[] = {
-    {ErrorKind::kInternal, "internal", 1},       {ErrorKind::kUsage, "usage", 2},
-    {ErrorKind::kConfig, "config", 2},           {ErrorKind::kBudget, "budget", 2},
-    {ErrorKind::kUnsupported, "unsupported", 2}, {ErrorKind::kData, "data", 3},
-    {ErrorKind::kModel, "model", 4},             {ErrorKind::kIo, "io", 5},
-    {ErrorKind::kOutOfMemory, "out_of_memory", 5}, {ErrorKind::kNonFinite, "non_finite", 6},
-    {ErrorKind::kInterrupted, "interrupted", 130}, {ErrorKind::kTerminated, "terminated", 143},
+    {ErrorKind::kInternal, "internal", 1},
+    {ErrorKind::kUsage, "usage", 2},
+    {ErrorKind::kConfig, "config", 2},
+    {ErrorKind::kBudget, "budget", 2},
+    {ErrorKind::kUnsupported, "unsupported", 2},
+    {ErrorKind::kData, "data", 3},
+    {ErrorKind::kModel, "model", 4},
+    {ErrorKind::kIo, "io", 5},
+    {ErrorKind::kOutOfMemory, "out_of_memory", 5},
+    {ErrorKind::kNonFinite, "non_finite", 6},
+    {ErrorKind::kInterrupted, "interrupted", 130},
+    {ErrorKind::kTerminated, "terminated", 143},
 };
 
 const KindRow& row(ErrorKind kind) {

@@ -28,11 +28,11 @@ const char* name(ErrorKind kind);
 
 // What a person needs to mend a mistake. Only `what` is required; empty parts are not shown.
 struct ErrorDetails {
-  std::string what;      // one clause: what went wrong
-  std::string where;     // file, file:line:column, key or option
+  std::string what;   // one clause: what went wrong
+  std::string where;  // file, file:line:column, key or option
   std::string expected;
   std::string found;
-  std::string hint;      // what to do about it
+  std::string hint;  // what to do about it
 };
 
 class Error : public std::exception {

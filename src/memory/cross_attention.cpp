@@ -18,7 +18,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 }  // namespace
 
 bool MemoryBatch::padded() const {
-  return std::any_of(rows_B.begin(), rows_B.end(), [this](int64_t rows) { return rows != states_BTM.size(1); });
+  return std::any_of(rows_B.begin(), rows_B.end(),
+                     [this](int64_t rows) { return rows != states_BTM.size(1); });
 }
 
 HeldCrossAttention::HeldCrossAttention(MemoryBatch memory) : memory_(std::move(memory)) {
@@ -33,18 +34,19 @@ at::Tensor HeldCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD
   }
   Projected& held = layers_[layer];
   if (!held.key_BHTE.defined()) {
-    held.key_BHTE = nn::split_heads(linear(memory_.states_BTM, projection.key_weight_DM, projection.key_bias_D),
-                                projection.heads);
-    held.value_BHTE = nn::split_heads(linear(memory_.states_BTM, projection.value_weight_DM, projection.value_bias_D),
-                                  projection.heads);
+    held.key_BHTE = nn::split_heads(
+        linear(memory_.states_BTM, projection.key_weight_DM, projection.key_bias_D), projection.heads);
+    held.value_BHTE = nn::split_heads(
+        linear(memory_.states_BTM, projection.value_weight_DM, projection.value_bias_D), projection.heads);
     if (!at::GradMode::is_enabled()) {  // decoding reads them once a token: heads side by side in memory
       held.key_BHTE = held.key_BHTE.contiguous();
       held.value_BHTE = held.value_BHTE.contiguous();
     }
   }
-  const std::optional<at::Tensor> mask = mask_B11T_.defined() ? std::optional<at::Tensor>(mask_B11T_) : std::nullopt;
-  return nn::join_heads(at::scaled_dot_product_attention(nn::split_heads(query_BSD, projection.heads), held.key_BHTE,
-                                                     held.value_BHTE, mask));
+  const std::optional<at::Tensor> mask =
+      mask_B11T_.defined() ? std::optional<at::Tensor>(mask_B11T_) : std::nullopt;
+  return nn::join_heads(at::scaled_dot_product_attention(nn::split_heads(query_BSD, projection.heads),
+                                                         held.key_BHTE, held.value_BHTE, mask));
 }
 
 StreamedCrossAttention::StreamedCrossAttention(MemoryBatch memory, int64_t block_rows)

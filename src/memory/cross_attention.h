@@ -1,6 +1,7 @@
 // The two ways a decoder attends to documents' memory: with every layer's keys and values held, or with the
 // states streamed in blocks (methods: CachED, Streaming cross-attention). Both give the same result.
-// Letters: B documents, T memory rows (padded), M memory width, D decoder width, H heads, E = D / H, S queries.
+// Letters: B documents, T memory rows (padded), M memory width, D decoder width, H heads, E = D / H, S
+// queries.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -15,14 +16,14 @@ namespace precis::memory {
 
 // The memory of a pack of documents as the decoder sees it.
 struct MemoryBatch {
-  at::Tensor states_BTM;         // rows past a document's own are never attended to
-  std::vector<int64_t> rows_B;   // memory rows of each document, >= 1
+  at::Tensor states_BTM;        // rows past a document's own are never attended to
+  std::vector<int64_t> rows_B;  // memory rows of each document, >= 1
 
   bool padded() const;
 };
 
-// Projects K and V of a layer at its first use and holds them, 2 D elements a row and layer: for decoding, and
-// for training where they are to be kept for the backward pass.
+// Projects K and V of a layer at its first use and holds them, 2 D elements a row and layer: for decoding,
+// and for training where they are to be kept for the backward pass.
 class HeldCrossAttention : public nn::CrossAttention {
  public:
   explicit HeldCrossAttention(MemoryBatch memory);

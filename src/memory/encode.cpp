@@ -19,7 +19,8 @@ uint64_t document_key(const StepDropout& dropout, int64_t document) {
 }
 
 nn::Dropout rates(const StepDropout& dropout) {
-  return {.hidden = dropout.hidden, .attention = dropout.attention, .activation = dropout.activation, .rows = {}};
+  return {
+      .hidden = dropout.hidden, .attention = dropout.attention, .activation = dropout.activation, .rows = {}};
 }
 
 std::vector<EncoderPack> window_packs(const models::BartModel& model, const DocumentPack& pack) {
@@ -28,7 +29,8 @@ std::vector<EncoderPack> window_packs(const models::BartModel& model, const Docu
 
 at::Tensor encode_flat(const models::BartModel& model, const DocumentPack& pack, const EncoderPack& windows,
                        const StepDropout& dropout) {
-  const at::Tensor states_WCM = model.encode(windows.ids_WC, windows.lengths_W, dropout.windows(pack, windows));
+  const at::Tensor states_WCM =
+      model.encode(windows.ids_WC, windows.lengths_W, dropout.windows(pack, windows));
   return states_WCM.reshape({-1, states_WCM.size(2)});
 }
 
@@ -90,8 +92,9 @@ MemoryBatch encode_pack_with_graph(const models::BartModel& model, const Documen
   return {empty_RM.index_copy(0, at::cat(places), at::cat(kept)).view({B, pack.max_rows, M}), pack.rows_B};
 }
 
-void backward_through_windows(const models::BartModel& model, const DocumentPack& pack, const StepDropout& dropout,
-                              const at::Tensor& gradient_BTM, const StopToken* stop) {
+void backward_through_windows(const models::BartModel& model, const DocumentPack& pack,
+                              const StepDropout& dropout, const at::Tensor& gradient_BTM,
+                              const StopToken* stop) {
   const at::Tensor gradient_RM = gradient_BTM.reshape({-1, gradient_BTM.size(2)});
   for (const EncoderPack& windows : window_packs(model, pack)) {
     throw_if_stopped(stop);

@@ -41,8 +41,9 @@ MemoryBatch encode_pack_with_graph(const models::BartModel& model, const Documen
                                    const StepDropout& dropout, const StopToken* stop = nullptr);
 
 // Encodes each window again and back-propagates its rows of `gradient_BTM`, one encoder call at a time.
-void backward_through_windows(const models::BartModel& model, const DocumentPack& pack, const StepDropout& dropout,
-                              const at::Tensor& gradient_BTM, const StopToken* stop = nullptr);
+void backward_through_windows(const models::BartModel& model, const DocumentPack& pack,
+                              const StepDropout& dropout, const at::Tensor& gradient_BTM,
+                              const StopToken* stop = nullptr);
 
 // Throws Error of the token's reason where a stop was requested.
 void throw_if_stopped(const StopToken* stop);

@@ -50,23 +50,27 @@ TargetBatch target_batch(const models::BartModel& model, const std::vector<Examp
   return batch;
 }
 
-nn::TokenLoss decode_loss(const models::BartModel& model, const TargetBatch& targets, nn::CrossAttention& memory,
-                          const nn::Dropout& dropout, double label_smoothing) {
+nn::TokenLoss decode_loss(const models::BartModel& model, const TargetBatch& targets,
+                          nn::CrossAttention& memory, const nn::Dropout& dropout, double label_smoothing) {
   const at::Tensor hidden_BSD = model.decode(targets.input_ids_BS, memory, dropout);
-  const at::Tensor hidden_ND = hidden_BSD.reshape({-1, hidden_BSD.size(2)}).index_select(0, targets.positions_N);
-  return nn::token_loss(hidden_ND, model.output_weight_VD(), model.output_bias_V(), targets.labels_N, label_smoothing);
+  const at::Tensor hidden_ND =
+      hidden_BSD.reshape({-1, hidden_BSD.size(2)}).index_select(0, targets.positions_N);
+  return nn::token_loss(hidden_ND, model.output_weight_VD(), model.output_bias_V(), targets.labels_N,
+                        label_smoothing);
 }
 
 std::vector<DocumentPack> packs_of(const models::BartModel& model, const std::vector<Example>& examples,
                                    int64_t window) {
   std::vector<std::vector<Window>> windows;
   windows.reserve(examples.size());
-  for (const Example& example : examples) windows.push_back(cut_windows(model.config(), example.document, window));
+  for (const Example& example : examples)
+    windows.push_back(cut_windows(model.config(), example.document, window));
   return pack_documents(std::move(windows));
 }
 
 std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, EncodeSchedule schedule) {
-  if (schedule == EncodeSchedule::kStreamed) return std::make_unique<StreamedCrossAttention>(std::move(memory));
+  if (schedule == EncodeSchedule::kStreamed)
+    return std::make_unique<StreamedCrossAttention>(std::move(memory));
   return std::make_unique<HeldCrossAttention>(std::move(memory));
 }
 
@@ -74,12 +78,18 @@ std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, EncodeSch
 
 const char* name(EncodeSchedule schedule) {
   switch (schedule) {
-    case EncodeSchedule::kAuto: return "auto";
-    case EncodeSchedule::kKept: return "kept";
-    case EncodeSchedule::kCached: return "cached";
-    case EncodeSchedule::kStreamed: return "streamed";
-    case EncodeSchedule::kTwoSweep: return "two_sweep";
-    case EncodeSchedule::kLayerSynchronous: return "layer_synchronous";
+    case EncodeSchedule::kAuto:
+      return "auto";
+    case EncodeSchedule::kKept:
+      return "kept";
+    case EncodeSchedule::kCached:
+      return "cached";
+    case EncodeSchedule::kStreamed:
+      return "streamed";
+    case EncodeSchedule::kTwoSweep:
+      return "two_sweep";
+    case EncodeSchedule::kLayerSynchronous:
+      return "layer_synchronous";
   }
   return "";
 }
@@ -89,9 +99,10 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
   const EncodeSchedule schedule = options.schedule;
   if (schedule != EncodeSchedule::kKept && schedule != EncodeSchedule::kCached &&
       schedule != EncodeSchedule::kStreamed) {
-    throw Error(ErrorKind::kUnsupported, {.what = std::string("the schedule ") + name(schedule) + " is not built",
-                                          .where = "encoder.schedule",
-                                          .expected = "kept, cached or streamed"});
+    throw Error(ErrorKind::kUnsupported,
+                {.what = std::string("the schedule ") + name(schedule) + " is not built",
+                 .where = "encoder.schedule",
+                 .expected = "kept, cached or streamed"});
   }
   StepDropout dropout = options.dropout;
   dropout.document_keys.clear();
@@ -103,8 +114,8 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
   for (const DocumentPack& pack : packs_of(model, examples, options.window)) {
     throw_if_stopped(stop);
     const bool kept = schedule == EncodeSchedule::kKept;
-    MemoryBatch memory = kept ? encode_pack_with_graph(model, pack, dropout, stop)
-                              : encode_pack(model, pack, dropout, stop);
+    MemoryBatch memory =
+        kept ? encode_pack_with_graph(model, pack, dropout, stop) : encode_pack(model, pack, dropout, stop);
     const at::Tensor states_BTM = memory.states_BTM;
     if (!kept) states_BTM.requires_grad_(true);
     const TargetBatch targets = target_batch(model, examples, pack);
@@ -123,15 +134,16 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
   return loss;
 }
 
-std::vector<DocumentLoss> document_losses(const models::BartModel& model, const std::vector<Example>& examples,
-                                          int64_t window, const StopToken* stop) {
+std::vector<DocumentLoss> document_losses(const models::BartModel& model,
+                                          const std::vector<Example>& examples, int64_t window,
+                                          const StopToken* stop) {
   const at::NoGradGuard no_grad;
   std::vector<DocumentLoss> losses(examples.size());
   for (const DocumentPack& pack : packs_of(model, examples, window)) {
     throw_if_stopped(stop);
     StreamedCrossAttention attention(encode_pack(model, pack, {}, stop));
-    const at::Tensor nll_N =
-        decode_loss(model, target_batch(model, examples, pack), attention, {}, 0.0).nll_N.to(at::kCPU, at::kDouble);
+    const at::Tensor nll_N = decode_loss(model, target_batch(model, examples, pack), attention, {}, 0.0)
+                                 .nll_N.to(at::kCPU, at::kDouble);
     const double* nll = nll_N.data_ptr<double>();
     for (const int64_t document : pack.documents) {
       DocumentLoss& loss = losses[document];

@@ -1,5 +1,5 @@
-// The gradient of a batch of whole documents (methods: CachED): encode, decode, back-propagate, under a schedule
-// that decides how the encoder's part is obtained. Every schedule gives the same gradient.
+// The gradient of a batch of whole documents (methods: CachED): encode, decode, back-propagate, under a
+// schedule that decides how the encoder's part is obtained. Every schedule gives the same gradient.
 #pragma once
 
 #include <cstdint>
@@ -39,19 +39,19 @@ struct GradientOptions {
   double label_smoothing = 0.0;
   // The gradient is that of weight * (sum of the tokens' objective): 1 / target tokens of the whole update.
   double weight = 1.0;
-  StepDropout dropout;  // document_keys are taken from the examples; set seed, step and rates
-  bool training = true; // false: no dropout even where rates are set
+  StepDropout dropout;   // document_keys are taken from the examples; set seed, step and rates
+  bool training = true;  // false: no dropout even where rates are set
 };
 
 struct BatchLoss {
   double nll_sum = 0.0;        // unsmoothed, natural log
   double objective_sum = 0.0;  // with label smoothing
   int64_t target_tokens = 0;
-  int64_t source_tokens = 0;   // text tokens
+  int64_t source_tokens = 0;  // text tokens
 };
 
-// Adds to `.grad` of every parameter of the model (set_requires_grad(true) first). Throws Error{kUsage} for a window
-// that does not fit, Error with the stop's reason in between; the gradient is then incomplete.
+// Adds to `.grad` of every parameter of the model (set_requires_grad(true) first). Throws Error{kUsage} for a
+// window that does not fit, Error with the stop's reason in between; the gradient is then incomplete.
 BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<Example>& examples,
                               const GradientOptions& options, const StopToken* stop = nullptr);
 
@@ -61,7 +61,8 @@ struct DocumentLoss {
 };
 
 // Loss of each example without gradient or dropout, in the examples' order; keys and values are streamed.
-std::vector<DocumentLoss> document_losses(const models::BartModel& model, const std::vector<Example>& examples,
-                                          int64_t window, const StopToken* stop = nullptr);
+std::vector<DocumentLoss> document_losses(const models::BartModel& model,
+                                          const std::vector<Example>& examples, int64_t window,
+                                          const StopToken* stop = nullptr);
 
 }  // namespace precis::memory

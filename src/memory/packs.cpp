@@ -18,7 +18,8 @@ struct Place {
   int64_t memory_row;  // of the first kept row, in [B * max_rows]
 };
 
-EncoderPack build(const DocumentPack& pack, const std::vector<Place>& places, int64_t pad, at::Device device) {
+EncoderPack build(const DocumentPack& pack, const std::vector<Place>& places, int64_t pad,
+                  at::Device device) {
   const int64_t W = static_cast<int64_t>(places.size());
   int64_t C = 0, R = 0;
   for (const Place& place : places) {
@@ -87,13 +88,15 @@ std::vector<EncoderPack> pack_windows(const DocumentPack& pack, int64_t pad_toke
       memory_row += window.kept_rows();
     }
   }
-  std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.length < b.length; });
+  std::stable_sort(places.begin(), places.end(),
+                   [](const Place& a, const Place& b) { return a.length < b.length; });
 
   std::vector<EncoderPack> packs;
   std::vector<Place> group;
   for (const Place& place : places) {
     const int64_t padded = place.length * static_cast<int64_t>(group.size() + 1);
-    if (!group.empty() && (padded > kEncoderPackPositions || too_unlike(group.front().length, place.length))) {
+    if (!group.empty() &&
+        (padded > kEncoderPackPositions || too_unlike(group.front().length, place.length))) {
       packs.push_back(build(pack, group, pad_token_id, device));
       group.clear();
     }

@@ -23,12 +23,12 @@ struct DocumentPack {
 
 // Windows of one encoder call. W windows padded to C positions; R kept rows.
 struct EncoderPack {
-  at::Tensor ids_WC;               // int64
-  std::vector<int64_t> lengths_W;  // positions without padding
-  std::vector<int64_t> document_W; // place of the window's document in the DocumentPack
-  std::vector<int64_t> window_W;   // the window's index in that document
-  at::Tensor from_R;               // int64: kept rows in the pack's states seen as [W * C, D]
-  at::Tensor to_R;                 // int64: their places in the pack's memory seen as [B * max_rows, D]
+  at::Tensor ids_WC;                // int64
+  std::vector<int64_t> lengths_W;   // positions without padding
+  std::vector<int64_t> document_W;  // place of the window's document in the DocumentPack
+  std::vector<int64_t> window_W;    // the window's index in that document
+  at::Tensor from_R;                // int64: kept rows in the pack's states seen as [W * C, D]
+  at::Tensor to_R;                  // int64: their places in the pack's memory seen as [B * max_rows, D]
 };
 
 // The most padded positions in one encoder call (a single longer window goes alone).

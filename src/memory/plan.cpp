@@ -13,8 +13,8 @@ namespace precis::memory {
 
 namespace {
 
-// Elements a position that one encoder layer's graph keeps: the layer's input, q, k, v, the attention's output,
-// two sums before a norm and one norm's output (8 d), the feed-forward's two inner states (2 f).
+// Elements a position that one encoder layer's graph keeps: the layer's input, q, k, v, the attention's
+// output, two sums before a norm and one norm's output (8 d), the feed-forward's two inner states (2 f).
 int64_t encoder_graph_elements(const models::BartConfig& config) {
   return config.encoder_layers * (8 * config.d_model + 2 * config.encoder_ffn_dim) + 3 * config.d_model;
 }
@@ -60,12 +60,14 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
       {"optimiser", parameters * element * request.optimizer_states},
       {"memory (encoder states)", rows * config.d_model * element},
       {"gradient of the memory", rows * config.d_model * element},
-      {"keys and values of the decoder", held ? 2 * rows * config.d_model * config.decoder_layers * element : 0},
+      {"keys and values of the decoder",
+       held ? 2 * rows * config.d_model * config.decoder_layers * element : 0},
       {kept ? "encoder graphs, all windows" : "encoder graph, one pack of windows", graph * element},
       {"decoder graph", targets * decoder_graph_elements(config) * element},
       {"vocabulary: logits of a piece, gradient of the head",
        (2 * piece_rows * config.vocab_size + config.vocab_size * config.d_model) * element},
-      {"scores of a block", held ? 0 : 4 * std::max(kBlockScores, 256 * targets * config.decoder_attention_heads) * element},
+      {"scores of a block",
+       held ? 0 : 4 * std::max(kBlockScores, 256 * targets * config.decoder_attention_heads) * element},
   };
   std::erase_if(plan.parts, [](const PlanPart& part) { return part.bytes == 0; });
   return plan;
@@ -111,13 +113,13 @@ std::string MemoryPlan::describe() const {
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request) {
   const auto refuse_above = [](const MemoryPlan& plan, int64_t budget) {
     if (plan.total() <= budget) return;
-    throw Error(ErrorKind::kBudget, {.what = "the memory budget can't be met",
-                                     .where = "encoder.memory_budget",
-                                     .expected = "at least " + format_bytes(plan.total()) + " under the schedule " +
-                                                 name(plan.schedule),
-                                     .found = format_bytes(budget),
-                                     .hint = "raise the budget, use schedule streamed or fewer documents a batch\n" +
-                                             plan.describe()});
+    throw Error(
+        ErrorKind::kBudget,
+        {.what = "the memory budget can't be met",
+         .where = "encoder.memory_budget",
+         .expected = "at least " + format_bytes(plan.total()) + " under the schedule " + name(plan.schedule),
+         .found = format_bytes(budget),
+         .hint = "raise the budget, use schedule streamed or fewer documents a batch\n" + plan.describe()});
   };
   if (request.schedule != EncodeSchedule::kAuto) {
     MemoryPlan plan = plan_for(model, request, request.schedule);

@@ -58,7 +58,8 @@ at::Tensor rows_mask(const std::vector<int64_t>& rows_B, int64_t begin, int64_t 
 }
 
 // Scores [N, S, t] of one block, -inf at rows that are not the document's own.
-at::Tensor scores_of(const at::Tensor& query_NSE, const at::Tensor& key_NtE, const Plan& plan, int64_t begin) {
+at::Tensor scores_of(const at::Tensor& query_NSE, const at::Tensor& key_NtE, const Plan& plan,
+                     int64_t begin) {
   at::Tensor scores = at::bmm(query_NSE, key_NtE.transpose(1, 2));
   if (plan.padded) {
     const int64_t B = static_cast<int64_t>(plan.rows_B.size()), t = key_NtE.size(1);
@@ -79,8 +80,9 @@ at::Tensor dropout_factors(const at::Tensor& scores_NSt, const Plan& plan, int64
 
 struct Function : torch::autograd::Function<Function> {
   // Returns the context [B, S, D].
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& query_BSD, const at::Tensor& states_BTM,
-                            const at::Tensor& key_DM, const at::Tensor& key_bias, const at::Tensor& value_DM,
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& query_BSD,
+                            const at::Tensor& states_BTM, const at::Tensor& key_DM,
+                            const at::Tensor& key_bias, const at::Tensor& value_DM,
                             const at::Tensor& value_bias, std::shared_ptr<Plan> plan) {
     const int64_t B = query_BSD.size(0), T = states_BTM.size(1);
     const double scale = 1.0 / std::sqrt(static_cast<double>(query_BSD.size(2) / plan->heads));
@@ -109,7 +111,8 @@ struct Function : torch::autograd::Function<Function> {
     output.div_(total);
     if (at::GradMode::is_enabled() || query_BSD.requires_grad() || states_BTM.requires_grad()) {
       const at::Tensor lse = maximum.add(total.log());
-      context->save_for_backward({query_BSD, states_BTM, key_DM, key_bias, value_DM, value_bias, output, lse});
+      context->save_for_backward(
+          {query_BSD, states_BTM, key_DM, key_bias, value_DM, value_bias, output, lse});
       context->saved_data["plan"] = at::IValue::make_capsule(c10::make_intrusive<PlanHolder>(plan));
     }
     return from_heads(output, B).to(query_BSD.scalar_type());
@@ -166,8 +169,13 @@ struct Function : torch::autograd::Function<Function> {
     }
     const at::ScalarType type = query_BSD.scalar_type();
     const auto cast = [type](const at::Tensor& x) { return x.defined() ? x.to(type) : x; };
-    return {cast(from_heads(d_query.mul_(scale), B)), d_states, cast(d_key_DM),   cast(d_key_bias),
-            cast(d_value_DM),                         cast(d_value_bias), at::Tensor()};
+    return {cast(from_heads(d_query.mul_(scale), B)),
+            d_states,
+            cast(d_key_DM),
+            cast(d_key_bias),
+            cast(d_value_DM),
+            cast(d_value_bias),
+            at::Tensor()};
   }
 
   // Carries the plan through saved_data.
@@ -180,8 +188,8 @@ struct Function : torch::autograd::Function<Function> {
 }  // namespace
 
 at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query_BSD,
-                              const nn::CrossProjection& projection, const nn::Dropout& dropout, int64_t layer,
-                              int64_t block_rows) {
+                              const nn::CrossProjection& projection, const nn::Dropout& dropout,
+                              int64_t layer, int64_t block_rows) {
   auto plan = std::make_shared<Plan>();
   plan->rows_B = memory.rows_B;
   plan->padded = memory.padded();
@@ -193,7 +201,8 @@ at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query
     plan->site = nn::dropout_site(nn::kCrossAttentionSite, static_cast<uint64_t>(layer));
   }
   const int64_t scores_a_row = query_BSD.size(0) * query_BSD.size(1) * projection.heads;
-  plan->block = block_rows > 0 ? block_rows : std::max<int64_t>(256, kBlockScores / std::max<int64_t>(1, scores_a_row));
+  plan->block =
+      block_rows > 0 ? block_rows : std::max<int64_t>(256, kBlockScores / std::max<int64_t>(1, scores_a_row));
   return Function::apply(query_BSD, memory.states_BTM, projection.key_weight_DM, projection.key_bias_D,
                          projection.value_weight_DM, projection.value_bias_D, plan);
 }

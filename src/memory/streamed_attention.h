@@ -1,5 +1,6 @@
 // Attention of decoder queries over blocks of a memory, as an autograd function (methods: CachED, Streaming
-// cross-attention): forward keeps the output and the log-sum-exp, backward projects and scores each block again.
+// cross-attention): forward keeps the output and the log-sum-exp, backward projects and scores each block
+// again.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -9,11 +10,12 @@
 
 namespace precis::memory {
 
-// As nn::CrossAttention::attend. Differentiable in the query, the states and the projection. `block_rows` memory
-// rows at a time; 0 bounds the block's scores by kBlockScores elements. 16-bit types are scored in float32.
+// As nn::CrossAttention::attend. Differentiable in the query, the states and the projection. `block_rows`
+// memory rows at a time; 0 bounds the block's scores by kBlockScores elements. 16-bit types are scored in
+// float32.
 at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query_BSD,
-                              const nn::CrossProjection& projection, const nn::Dropout& dropout, int64_t layer,
-                              int64_t block_rows);
+                              const nn::CrossProjection& projection, const nn::Dropout& dropout,
+                              int64_t layer, int64_t block_rows);
 
 inline constexpr int64_t kBlockScores = int64_t{1} << 22;
 

@@ -9,11 +9,11 @@ namespace precis::memory {
 
 int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t query_tokens) {
   if (window < 3 || window > config.max_position_embeddings) {
-    throw Error(ErrorKind::kUsage,
-                {.what = "window out of range",
-                 .where = "window",
-                 .expected = "3 to " + std::to_string(config.max_position_embeddings) + " (the model's positions)",
-                 .found = std::to_string(window)});
+    throw Error(ErrorKind::kUsage, {.what = "window out of range",
+                                    .where = "window",
+                                    .expected = "3 to " + std::to_string(config.max_position_embeddings) +
+                                                " (the model's positions)",
+                                    .found = std::to_string(window)});
   }
   const int64_t piece = window - 2 - query_tokens;
   if (piece < 1) {
@@ -26,7 +26,8 @@ int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t q
   return piece;
 }
 
-std::vector<Window> cut_windows(const models::BartConfig& config, const DocumentTokens& document, int64_t window) {
+std::vector<Window> cut_windows(const models::BartConfig& config, const DocumentTokens& document,
+                                int64_t window) {
   const int64_t tokens = static_cast<int64_t>(document.text.size());
   const int64_t query_tokens = static_cast<int64_t>(document.query.size());
   const int64_t piece = piece_length(config, window, query_tokens);
@@ -39,7 +40,8 @@ std::vector<Window> cut_windows(const models::BartConfig& config, const Document
     cut.ids.reserve(cut.text_end - cut.text_begin + query_tokens + 2);
     cut.ids.push_back(static_cast<int32_t>(config.bos_token_id));
     cut.ids.insert(cut.ids.end(), document.query.begin(), document.query.end());
-    cut.ids.insert(cut.ids.end(), document.text.begin() + cut.text_begin, document.text.begin() + cut.text_end);
+    cut.ids.insert(cut.ids.end(), document.text.begin() + cut.text_begin,
+                   document.text.begin() + cut.text_end);
     cut.ids.push_back(static_cast<int32_t>(config.eos_token_id));
     const int64_t length = static_cast<int64_t>(cut.ids.size());
     cut.keep_begin = k == 0 ? 0 : 1;
@@ -54,7 +56,8 @@ int64_t memory_rows(const std::vector<Window>& windows) {
   return rows;
 }
 
-std::vector<SourceSpan> memory_spans(const std::vector<Window>& windows, std::span<const SourceSpan> text_offsets) {
+std::vector<SourceSpan> memory_spans(const std::vector<Window>& windows,
+                                     std::span<const SourceSpan> text_offsets) {
   const int64_t text_end = text_offsets.empty() ? 0 : text_offsets.back().end;
   std::vector<SourceSpan> spans;
   spans.reserve(memory_rows(windows));

@@ -28,18 +28,20 @@ struct Window {
   int64_t kept_rows() const { return keep_end - keep_begin; }
 };
 
-// Text tokens in a full window. Throws Error{kUsage} where `window` passes the model's positions or is below 3,
-// or where the query leaves no room.
+// Text tokens in a full window. Throws Error{kUsage} where `window` passes the model's positions or is below
+// 3, or where the query leaves no room.
 int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t query_tokens);
 
 // max(1, ceil(n / piece)) windows; an empty document is one window of BOS (query) EOS.
-std::vector<Window> cut_windows(const models::BartConfig& config, const DocumentTokens& document, int64_t window);
+std::vector<Window> cut_windows(const models::BartConfig& config, const DocumentTokens& document,
+                                int64_t window);
 
 // n + 2 + windows * |q|.
 int64_t memory_rows(const std::vector<Window>& windows);
 
-// The source span of every memory row; `text_offsets` are the text tokens' own, one each. BOS, EOS and query rows
-// stand for no source text: an empty span at the place in the text where they stand.
-std::vector<SourceSpan> memory_spans(const std::vector<Window>& windows, std::span<const SourceSpan> text_offsets);
+// The source span of every memory row; `text_offsets` are the text tokens' own, one each. BOS, EOS and query
+// rows stand for no source text: an empty span at the place in the text where they stand.
+std::vector<SourceSpan> memory_spans(const std::vector<Window>& windows,
+                                     std::span<const SourceSpan> text_offsets);
 
 }  // namespace precis::memory

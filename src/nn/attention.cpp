@@ -26,7 +26,8 @@ at::Tensor attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, c
   at::Tensor scores = at::matmul(query_BHSE.mul(scale), key_BHKE.transpose(2, 3));
   const double minus_infinity = -std::numeric_limits<double>::infinity();
   if (mask.causal) {
-    const at::Tensor later = at::ones({scores.size(2), scores.size(3)}, scores.options().dtype(at::kBool)).triu(1);
+    const at::Tensor later =
+        at::ones({scores.size(2), scores.size(3)}, scores.options().dtype(at::kBool)).triu(1);
     scores = scores.masked_fill(later, minus_infinity);
   }
   if (mask.keys_B11K.defined()) scores = scores.masked_fill(mask.keys_B11K.logical_not(), minus_infinity);
@@ -35,7 +36,8 @@ at::Tensor attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, c
 }
 
 at::Tensor key_mask(const std::vector<int64_t>& lengths_B, int64_t positions, at::Device device) {
-  const bool full = std::all_of(lengths_B.begin(), lengths_B.end(), [&](int64_t n) { return n == positions; });
+  const bool full =
+      std::all_of(lengths_B.begin(), lengths_B.end(), [&](int64_t n) { return n == positions; });
   if (full) return at::Tensor();
   const at::Tensor lengths = at::tensor(lengths_B, at::kLong).view({-1, 1, 1, 1});
   return at::arange(positions, at::kLong).view({1, 1, 1, -1}).lt(lengths).to(device);

@@ -13,8 +13,8 @@ namespace precis::nn {
 
 struct AttentionMask {
   bool causal = false;
-  // [B, 1, 1, keys] bool, true where a key is attended to; undefined where nothing is padded. Not with `causal`:
-  // padding at the end of a causal row is never seen by what precedes it.
+  // [B, 1, 1, keys] bool, true where a key is attended to; undefined where nothing is padded. Not with
+  // `causal`: padding at the end of a causal row is never seen by what precedes it.
   at::Tensor keys_B11K;
 };
 

@@ -24,10 +24,11 @@ inline uint32_t mix32(uint32_t x) {
   return x;
 }
 
-// Writes `count` factors of line (h, m) of a row, columns first.. on. The line's key takes all 64 bits of the row's
-// key, site, h and m; a column is then a counter under it, mixed twice with both halves of the key.
+// Writes `count` factors of line (h, m) of a row, columns first.. on. The line's key takes all 64 bits of the
+// row's key, site, h and m; a column is then a counter under it, mixed twice with both halves of the key.
 template <typename scalar>
-void fill_line(scalar* line, int64_t count, int64_t first, uint64_t line_key, uint32_t threshold, scalar kept) {
+void fill_line(scalar* line, int64_t count, int64_t first, uint64_t line_key, uint32_t threshold,
+               scalar kept) {
   const uint32_t low = static_cast<uint32_t>(line_key), high = static_cast<uint32_t>(line_key >> 32);
   for (int64_t n = 0; n < count; ++n) {
     const uint32_t column = static_cast<uint32_t>(first + n);
@@ -36,13 +37,11 @@ void fill_line(scalar* line, int64_t count, int64_t first, uint64_t line_key, ui
 }
 
 // 16-bit floats have no fast arithmetic on a CPU: their factors are made in float32.
-at::ScalarType factor_type(at::ScalarType type) {
-  return type == at::kDouble ? at::kDouble : at::kFloat;
-}
+at::ScalarType factor_type(at::ScalarType type) { return type == at::kDouble ? at::kDouble : at::kFloat; }
 
 struct Function : torch::autograd::Function<Function> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, double p, std::vector<int64_t> rows,
-                            int64_t site) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, double p,
+                            std::vector<int64_t> rows, int64_t site) {
     context->saved_data["p"] = p;
     context->saved_data["rows"] = rows;
     context->saved_data["site"] = site;
@@ -50,12 +49,13 @@ struct Function : torch::autograd::Function<Function> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    return {apply_mask(gradients[0], context->saved_data["p"].toDouble(), context->saved_data["rows"].toIntVector(),
-                       context->saved_data["site"].toInt()),
+    return {apply_mask(gradients[0], context->saved_data["p"].toDouble(),
+                       context->saved_data["rows"].toIntVector(), context->saved_data["site"].toInt()),
             at::Tensor(), at::Tensor(), at::Tensor()};
   }
 
-  static at::Tensor apply_mask(const at::Tensor& x, double p, const std::vector<int64_t>& rows, int64_t site) {
+  static at::Tensor apply_mask(const at::Tensor& x, double p, const std::vector<int64_t>& rows,
+                               int64_t site) {
     std::vector<int64_t> sizes = x.sizes().vec();
     while (sizes.size() < 4) sizes.insert(sizes.begin() + 1, 1);
     const std::vector<uint64_t> keys(rows.begin(), rows.end());
@@ -69,8 +69,8 @@ struct Function : torch::autograd::Function<Function> {
 
 uint64_t dropout_site(uint64_t site, uint64_t layer) { return combine(site, layer); }
 
-at::Tensor dropout_factors(at::IntArrayRef sizes_BHMN, double p, const std::vector<uint64_t>& rows, uint64_t site,
-                           int64_t first_column, const at::TensorOptions& options) {
+at::Tensor dropout_factors(at::IntArrayRef sizes_BHMN, double p, const std::vector<uint64_t>& rows,
+                           uint64_t site, int64_t first_column, const at::TensorOptions& options) {
   const int64_t B = sizes_BHMN[0], H = sizes_BHMN[1], M = sizes_BHMN[2], N = sizes_BHMN[3];
   TORCH_INTERNAL_ASSERT(static_cast<int64_t>(rows.size()) == B);
   const at::ScalarType type = c10::typeMetaToScalarType(options.dtype());

@@ -49,9 +49,9 @@ at::Tensor gradient_of_logits(Piece& piece, const at::Tensor& labels_n, double s
 }
 
 struct Function : torch::autograd::Function<Function> {
-  static variable_list forward(AutogradContext* context, const at::Tensor& hidden_ND, const at::Tensor& weight_VD,
-                               const at::Tensor& bias_V, const at::Tensor& labels_N, double smoothing,
-                               bool with_gradient) {
+  static variable_list forward(AutogradContext* context, const at::Tensor& hidden_ND,
+                               const at::Tensor& weight_VD, const at::Tensor& bias_V,
+                               const at::Tensor& labels_N, double smoothing, bool with_gradient) {
     const int64_t N = hidden_ND.size(0);
     const at::ScalarType type = sum_type(hidden_ND.scalar_type());
     at::Tensor objective = at::zeros({}, hidden_ND.options().dtype(at::kDouble));
@@ -91,7 +91,8 @@ TokenLoss token_loss(const at::Tensor& hidden_ND, const at::Tensor& weight_VD, c
                      const at::Tensor& labels_N, double label_smoothing) {
   const bool with_gradient =
       at::GradMode::is_enabled() && (hidden_ND.requires_grad() || weight_VD.requires_grad());
-  const variable_list result = Function::apply(hidden_ND, weight_VD, bias_V, labels_N, label_smoothing, with_gradient);
+  const variable_list result =
+      Function::apply(hidden_ND, weight_VD, bias_V, labels_N, label_smoothing, with_gradient);
   return {result[0], result[1]};
 }
 

@@ -9,9 +9,9 @@
 
 #include <thread>
 
+#include "base/compression_for_tests.h"
 #include "base/error.h"
 #include "base/temporary_directory.h"
-#include "base/compression_for_tests.h"
 
 namespace precis {
 namespace {

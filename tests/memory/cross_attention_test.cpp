@@ -19,8 +19,10 @@ struct Case {
 
 Case make_case(at::ScalarType type) {
   at::Generator generator = at::detail::createCPUGenerator(1);
-  const auto random = [&](at::IntArrayRef shape) { return at::randn(shape, generator, at::kDouble).to(type); };
-  Case made{random({2, 5, 12}), random({2, 23, 10}), random({12, 10}), random({12}),
+  const auto random = [&](at::IntArrayRef shape) {
+    return at::randn(shape, generator, at::kDouble).to(type);
+  };
+  Case made{random({2, 5, 12}), random({2, 23, 10}), random({12, 10}),   random({12}),
             random({12, 10}),   random({12}),        random({2, 5, 12}), {23, 9}};
   for (const at::Tensor& leaf : made.leaves()) leaf.requires_grad_(true);
   return made;
@@ -28,10 +30,14 @@ Case make_case(at::ScalarType type) {
 
 at::Tensor plain(const Case& c) {
   const auto heads = [](const at::Tensor& x) { return x.view({x.size(0), x.size(1), 3, 4}).transpose(1, 2); };
-  at::Tensor scores = heads(c.query).matmul(heads(at::linear(c.states, c.key, c.key_bias)).transpose(2, 3)) / 2.0;
+  at::Tensor scores =
+      heads(c.query).matmul(heads(at::linear(c.states, c.key, c.key_bias)).transpose(2, 3)) / 2.0;
   const at::Tensor lengths = at::tensor(c.rows).view({2, 1, 1, 1});
   scores = scores.masked_fill(at::arange(23).view({1, 1, 1, 23}).ge(lengths), -1e300);
-  return scores.softmax(-1).matmul(heads(at::linear(c.states, c.value, c.value_bias))).transpose(1, 2).reshape({2, 5, 12});
+  return scores.softmax(-1)
+      .matmul(heads(at::linear(c.states, c.value, c.value_bias)))
+      .transpose(1, 2)
+      .reshape({2, 5, 12});
 }
 
 std::vector<at::Tensor> gradients(const at::Tensor& output, const Case& c) {
@@ -72,7 +78,8 @@ TEST(CrossAttention, DropoutDoesNotDependOnTheBlocks) {
 TEST(CrossAttention, SixteenBitInputsAreScoredInFloat32) {
   const Case c = make_case(at::kBFloat16);
   Case exact = c;
-  for (at::Tensor* x : {&exact.query, &exact.states, &exact.key, &exact.key_bias, &exact.value, &exact.value_bias}) {
+  for (at::Tensor* x :
+       {&exact.query, &exact.states, &exact.key, &exact.key_bias, &exact.value, &exact.value_bias}) {
     *x = x->to(at::kDouble);
   }
   const at::Tensor got = streamed_attention({c.states, c.rows}, c.query, c.projection(), {}, 0, 4);

@@ -19,12 +19,14 @@ using Gradients = std::map<std::string, at::Tensor>;
 class PlainCrossAttention : public nn::CrossAttention {
  public:
   explicit PlainCrossAttention(at::Tensor states_TM) : states_TM_(std::move(states_TM)) {}
-  at::Tensor attend(int64_t, const at::Tensor& query_BSD, const nn::CrossProjection& p, const nn::Dropout&) override {
+  at::Tensor attend(int64_t, const at::Tensor& query_BSD, const nn::CrossProjection& p,
+                    const nn::Dropout&) override {
     const int64_t S = query_BSD.size(1), D = query_BSD.size(2), E = D / p.heads;
     const auto heads = [&](const at::Tensor& x) { return x.view({-1, p.heads, E}).transpose(0, 1); };
     const at::Tensor key = heads(at::linear(states_TM_, p.key_weight_DM, p.key_bias_D));
     const at::Tensor value = heads(at::linear(states_TM_, p.value_weight_DM, p.value_bias_D));
-    const at::Tensor scores = heads(query_BSD[0]).matmul(key.transpose(1, 2)) / std::sqrt(static_cast<double>(E));
+    const at::Tensor scores =
+        heads(query_BSD[0]).matmul(key.transpose(1, 2)) / std::sqrt(static_cast<double>(E));
     return scores.softmax(-1).matmul(value).transpose(0, 1).reshape({1, S, D});
   }
 
@@ -42,8 +44,8 @@ Gradients collect(models::BartModel& model) {
 }
 
 // One graph over everything, one window and one document at a time, without packs, padding or pieces.
-Gradients whole_graph(models::BartModel& model, const std::vector<Example>& examples, int64_t window, double smoothing,
-                      double weight) {
+Gradients whole_graph(models::BartModel& model, const std::vector<Example>& examples, int64_t window,
+                      double smoothing, double weight) {
   at::Tensor total = at::zeros({}, at::kDouble);
   for (const Example& example : examples) {
     std::vector<at::Tensor> kept;
@@ -58,7 +60,8 @@ Gradients whole_graph(models::BartModel& model, const std::vector<Example>& exam
     inputs.insert(inputs.end(), example.target.begin(), example.target.end() - 1);
     const at::Tensor hidden = model.decode(at::tensor(inputs).unsqueeze(0), attention, {})[0];
     const at::Tensor labels = at::tensor(std::vector<int64_t>(example.target.begin(), example.target.end()));
-    total = total + at::cross_entropy_loss(model.logits(hidden), labels, {}, at::Reduction::Sum, -100, smoothing);
+    total =
+        total + at::cross_entropy_loss(model.logits(hidden), labels, {}, at::Reduction::Sum, -100, smoothing);
   }
   torch::autograd::backward({total * weight}, {});
   return collect(model);
@@ -66,7 +69,8 @@ Gradients whole_graph(models::BartModel& model, const std::vector<Example>& exam
 
 double largest(const Gradients& gradients) {
   double result = 0;
-  for (const auto& [name, gradient] : gradients) result = std::max(result, gradient.abs().max().item<double>());
+  for (const auto& [name, gradient] : gradients)
+    result = std::max(result, gradient.abs().max().item<double>());
   return result;
 }
 
@@ -80,7 +84,7 @@ void expect_equal(const Gradients& got, const Gradients& want, double tolerance)
 }
 
 std::vector<Example> mixed_examples() {
-  return {example(1, 5, 1), example(38, 2, 2), example(39, 9, 3), example(76, 4, 4), example(200, 7, 5),
+  return {example(1, 5, 1), example(38, 2, 2), example(39, 9, 3),    example(76, 4, 4),    example(200, 7, 5),
           example(0, 3, 6), example(77, 1, 7), example(20, 6, 8, 5), example(90, 6, 9, 11)};
 }
 
@@ -90,7 +94,8 @@ TEST(Gradient, EverySchedulesGradientIsThatOfOneGraph) {
   const std::vector<Example> examples = mixed_examples();
   for (const int64_t window : {40, 23}) {
     const Gradients want = whole_graph(model, examples, window, 0.1, 0.03);
-    for (const EncodeSchedule schedule : {EncodeSchedule::kKept, EncodeSchedule::kCached, EncodeSchedule::kStreamed}) {
+    for (const EncodeSchedule schedule :
+         {EncodeSchedule::kKept, EncodeSchedule::kCached, EncodeSchedule::kStreamed}) {
       SCOPED_TRACE(name(schedule));
       GradientOptions options{.schedule = schedule, .window = window, .label_smoothing = 0.1, .weight = 0.03};
       const BatchLoss loss = accumulate_gradient(model, examples, options);

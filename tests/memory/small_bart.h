@@ -31,7 +31,8 @@ inline models::BartModel small_bart(const models::BartConfig& config = small_con
   at::Generator generator = at::detail::createCPUGenerator(11);
   const at::NoGradGuard no_grad;
   for (const auto& [name, parameter] : model.parameters()) {
-    if (parameter.dim() == 1) parameter.add_(at::randn(parameter.sizes(), generator, parameter.options()).mul_(0.1));
+    if (parameter.dim() == 1)
+      parameter.add_(at::randn(parameter.sizes(), generator, parameter.options()).mul_(0.1));
   }
   return model;
 }
