@@ -1,6 +1,7 @@
 // Common options, log and signals of the command line.
 #include "cli/program.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -63,6 +64,15 @@ void apply_common_options(const CommonOptions& options) {
   if (g_json_log) logger().set_pattern("%v");
   if (options.quiet) logger().set_level(spdlog::level::warn);
   if (options.threads > 0) at::set_num_threads(options.threads);
+}
+
+void require_cpu(const CommonOptions& options) {
+  if (options.device != "cuda") return;
+  throw Error(at::hasCUDA() ? ErrorKind::kUnsupported : ErrorKind::kUsage,
+              {.what = at::hasCUDA() ? "not built for CUDA yet" : "this libtorch has no CUDA",
+               .where = "--device",
+               .found = options.device,
+               .hint = "--device cpu"});
 }
 
 int64_t parse_bytes(const std::string& text, const std::string& option) {

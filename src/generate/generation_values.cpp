@@ -11,7 +11,7 @@ namespace {
 std::string shown(const Json& value) {
   constexpr size_t kLongest = 80;
   std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+  if (text.size() > kLongest) text.replace(kLongest, std::string::npos, "...");
   return text;
 }
 

@@ -94,6 +94,15 @@ const char* name(EncodeSchedule schedule) {
   return "";
 }
 
+EncodeSchedule parse_schedule(const std::string& text) {
+  for (const EncodeSchedule schedule :
+       {EncodeSchedule::kAuto, EncodeSchedule::kKept, EncodeSchedule::kCached, EncodeSchedule::kStreamed,
+        EncodeSchedule::kTwoSweep, EncodeSchedule::kLayerSynchronous}) {
+    if (text == name(schedule)) return schedule;
+  }
+  throw Error(ErrorKind::kUsage, {.what = "unknown schedule", .where = "encoder.schedule", .found = text});
+}
+
 BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<Example>& examples,
                               const GradientOptions& options, const StopToken* stop) {
   const EncodeSchedule schedule = options.schedule;

@@ -32,6 +32,8 @@ enum class EncodeSchedule {
 
 // The names of PRODUCT's `encoder.schedule`.
 const char* name(EncodeSchedule schedule);
+// Throws Error{kUsage} for any other name.
+EncodeSchedule parse_schedule(const std::string& text);
 
 struct GradientOptions {
   EncodeSchedule schedule = EncodeSchedule::kCached;  // kKept, kCached or kStreamed

@@ -1,6 +1,8 @@
 // Writing, finding and reading checkpoints.
 #include "train/checkpoint.h"
 
+#include <torch/version.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>

@@ -99,4 +99,15 @@ void prepare_folder(FileSystem& files, const fs::path& folder) {
   files.remove(probe);
 }
 
+void check_free_space(const fs::path& folder, int64_t needed) {
+  std::error_code problem;
+  const fs::space_info space = fs::space(folder, problem);
+  if (problem || static_cast<int64_t>(space.available) >= needed) return;
+  throw Error(ErrorKind::kIo, {.what = "too little room for checkpoints",
+                               .where = folder.string(),
+                               .expected = std::to_string(needed) + " free bytes",
+                               .found = std::to_string(space.available),
+                               .hint = "free some, or choose another output"});
+}
+
 }  // namespace precis::train

@@ -38,4 +38,7 @@ std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& folde
 // Makes the folder where it is missing and proves that it can be written. Error{kIo}.
 void prepare_folder(FileSystem& files, const std::filesystem::path& folder);
 
+// Error{kIo} where the folder's disk has fewer free bytes than `needed`.
+void check_free_space(const std::filesystem::path& folder, int64_t needed);
+
 }  // namespace precis::train

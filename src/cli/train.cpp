@@ -1,0 +1,170 @@
+// precis train: reads the configuration, trains, shows how it goes.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "base/memory_use.h"
+#include "cli/program.h"
+#include "cli/progress.h"
+#include "memory/plan.h"
+#include "train/schema.h"
+#include "train/trainer.h"
+
+namespace precis::cli {
+
+namespace {
+
+struct TrainOptions {
+  CommonOptions common;
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string resume = "auto";
+  std::vector<std::string> allow_change;
+  bool dry_run = false;
+  bool print_config = false;
+};
+
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
+    throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
+  }
+}
+
+template <class... Arguments>
+std::string format(const char* pattern, Arguments... arguments) {
+  char text[256];
+  std::snprintf(text, sizeof text, pattern, arguments...);
+  return text;
+}
+
+// What a person sees of a run: the bar, and a line for each validation and checkpoint.
+class Display {
+ public:
+  Display(const TrainOptions& options, LogSink sink)
+      : progress_(sink, !options.common.quiet && options.common.log_format == "text"),
+        sink_(progress_.wrap(std::move(sink))),
+        dry_run_(options.dry_run) {}
+
+  const LogSink& sink() const { return sink_; }
+
+  train::TrainObserver observer() {
+    train::TrainObserver observer;
+    observer.on_reading = [this](int64_t rows, int64_t tokens) {
+      progress_.update(0.0, format("reading: %ld rows, %ld tokens", rows, tokens));
+    };
+    observer.on_plan = [this](const memory::MemoryPlan& plan) {
+      if (dry_run_) return print(plan.describe());
+      log(sink_, LogLevel::kInfo, plan.describe());
+    };
+    observer.on_step = [this](const train::StepReport& report) { show(report); };
+    observer.on_validating = [this](int64_t done, int64_t total) {
+      progress_.update(fraction_, format("validating: %ld of %ld summaries", done, total));
+    };
+    observer.on_validation = [this](int64_t step, const train::ValidationResult& result, bool best) {
+      std::string line = format("step %ld: validation loss %.4f", step, result.loss);
+      if (result.rouge) {
+        line += format(", ROUGE-1/2/L %.1f / %.1f / %.1f, %.1f tokens a summary", 100 * (*result.rouge)[0],
+                       100 * (*result.rouge)[1], 100 * (*result.rouge)[2], result.mean_length);
+      }
+      log(sink_, LogLevel::kInfo, line + (best ? " (best)" : ""));
+    };
+    observer.on_checkpoint = [this](const std::filesystem::path& path) {
+      log(sink_, LogLevel::kInfo, "saved " + path.string());
+    };
+    return observer;
+  }
+
+  void finish(const train::TrainOutcome& outcome) {
+    if (outcome.step == outcome.first_step) {
+      log(sink_, LogLevel::kInfo,
+          outcome.checkpoint.string() + " is at the end of the run already; more steps or epochs go on");
+      return;
+    }
+    progress_.finish(1.0, last_);
+  }
+
+ private:
+  void show(const train::StepReport& report) {
+    const double tokens = static_cast<double>(report.update.source_tokens + report.update.target_tokens);
+    // A mean over some 20 updates: single ones differ with their documents' lengths.
+    constexpr double kShare = 0.05;
+    tokens_ += tokens_ == 0 ? tokens : kShare * (tokens - tokens_);
+    seconds_ += seconds_ == 0 ? report.seconds_of_update : kShare * (report.seconds_of_update - seconds_);
+    if (fraction_ == 0) first_ = {report.fraction, report.seconds};
+    fraction_ = report.fraction;
+    const double done = fraction_ - first_.fraction;
+    const double left = done > 0 ? (report.seconds - first_.seconds) * (1.0 - fraction_) / done : -1.0;
+    last_ = format("step %ld/%ld  loss %.3f  lr %.2e  %.0f tokens/s  %s left  %s", report.step,
+                   report.total_steps, report.update.loss, report.learning_rate, tokens_ / seconds_,
+                   format_seconds(left).c_str(), memory::format_bytes(peak_memory_bytes()).c_str());
+    progress_.update(fraction_, last_);
+  }
+
+  struct Moment {
+    double fraction = 0.0;
+    double seconds = 0.0;
+  };
+
+  Progress progress_;
+  LogSink sink_;
+  bool dry_run_;
+  double fraction_ = 0.0;
+  Moment first_;
+  double tokens_ = 0.0;
+  double seconds_ = 0.0;
+  std::string last_;
+};
+
+// The common options that name a configuration key, as overrides behind the user's own.
+std::vector<std::string> all_overrides(const TrainOptions& options, const CLI::App& command) {
+  std::vector<std::string> overrides = options.overrides;
+  if (command.count("--dtype") > 0) overrides.push_back("precision=" + options.common.dtype);
+  if (!options.common.memory_budget.empty()) {
+    overrides.push_back("encoder.memory_budget=" + options.common.memory_budget);
+  }
+  return overrides;
+}
+
+void run(const TrainOptions& options, const CLI::App& command) {
+  apply_common_options(options.common);
+  require_cpu(options.common);
+  train::TrainRequest request;
+  request.config = train::load_config(options.config, all_overrides(options, command));
+  if (options.print_config) return print(train::config_to_yaml(request.config, /*origins=*/true));
+  request.resume = options.resume;
+  request.allow_change = options.allow_change;
+  request.dry_run = options.dry_run;
+  Display display(options, log_sink());
+  const train::TrainOutcome outcome =
+      train::train(request, posix_file_system(), display.sink(), &stop_token(), display.observer());
+  if (options.dry_run) return;
+  display.finish(outcome);
+  print(outcome.checkpoint.string() + "\n");
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto options = std::make_shared<TrainOptions>();
+  CLI::App* command = app.add_subcommand(
+      "train", "Train on whole documents, as a configuration says; prints the last checkpoint");
+  command->add_option("config", options->config, "CONFIG.yaml")->required();
+  command->add_option("overrides", options->overrides, "section.key=value, in place of the file's");
+  command->add_option("--resume", options->resume, "auto, never, or a checkpoint's directory")
+      ->capture_default_str();
+  command
+      ->add_option("--allow-change", options->allow_change,
+                   "A key, a section, data or model that a resumed run may change")
+      ->expected(1);
+  command->add_flag("--dry-run", options->dry_run, "Print the memory plan and stop");
+  command->add_flag("--print-config", options->print_config, "Print every key with its origin and stop");
+  add_common_options(*command, options->common);
+  command->footer(
+      "Example: precis train train.yaml optimizer.learning_rate=5e-5 steps=500\n"
+      "A second call goes on from the newest checkpoint in `output`.\n\n" +
+      train::schema_help());
+  command->callback([options, command] { run(*options, *command); });
+}
+
+}  // namespace precis::cli

@@ -1,0 +1,175 @@
+// What comes before the first update.
+#include "train/setup.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "io/digest.h"
+#include "io/model_directory.h"
+#include "io/weight_files.h"
+#include "memory/windows.h"
+
+namespace precis::train {
+
+namespace {
+
+std::string digest_of_tokenizer(const Tokenizer& tokenizer) {
+  Sha256 digest;
+  for (const TokenizerFile& file : tokenizer.files()) {
+    digest.update(file.name);
+    digest.update(sha256(file.bytes));
+  }
+  return digest.hex();
+}
+
+std::string digest_of_model(const std::filesystem::path& directory) {
+  Sha256 digest;
+  digest.update(digest_of_file(directory / "config.json", ErrorKind::kModel).sha256);
+  const WeightFiles weights = WeightFiles::open(directory);
+  for (const SafetensorsFile& file : weights.files()) {
+    digest.update(digest_of_file(file.path(), ErrorKind::kModel).sha256);
+  }
+  return digest.hex();
+}
+
+void refuse_layerdrop(const models::BartConfig& model, const std::string& where) {
+  for (const char* key : {"encoder_layerdrop", "decoder_layerdrop"}) {
+    const auto value = model.raw.find(key);
+    if (value == model.raw.end() || !value->is_number() || value->get<double>() == 0.0) continue;
+    throw Error(ErrorKind::kUnsupported, {.what = std::string("training with ") + key + " is not built",
+                                          .where = where,
+                                          .expected = "0",
+                                          .found = value->dump(),
+                                          .hint = "set it to 0 in config.json"});
+  }
+}
+
+void tell_counts(const evaluate::ExampleCounts& counts, const char* set, const LogSink& sink) {
+  if (counts.skipped_without_summary > 0) {
+    log(sink, LogLevel::kWarning,
+        std::string(set) + ": " + std::to_string(counts.skipped_without_summary) +
+            " rows without a summary are left out");
+  }
+  if (counts.truncated_targets > 0) {
+    log(sink, LogLevel::kWarning,
+        std::string(set) + ": " + std::to_string(counts.truncated_targets) +
+            " targets are cut at max_target_tokens");
+  }
+}
+
+int64_t count_steps(const TrainConfig& config, int64_t examples) {
+  if (config.steps) return *config.steps;
+  const int64_t documents = config.batch.documents * config.batch.accumulation;
+  return (*config.epochs * examples + documents - 1) / documents;
+}
+
+}  // namespace
+
+memory::StepDropout dropout_rates(const TrainConfig& config, const models::BartConfig& model) {
+  const bool off = config.dropout == 0.0;
+  memory::StepDropout rates;
+  rates.hidden = config.dropout.value_or(model.dropout);
+  rates.attention = config.attention_dropout.value_or(off ? 0.0 : model.attention_dropout);
+  rates.activation = config.activation_dropout.value_or(off ? 0.0 : model.activation_dropout);
+  rates.seed = static_cast<uint64_t>(config.seed);
+  return rates;
+}
+
+Generation make_generation(const TrainConfig& config, const models::BartConfig& model, const LogSink& sink) {
+  const std::optional<Json> own = read_generation_config(config.model);
+  Json json = own.value_or(Json::object());
+  if (!own) {  // an older model keeps its generation settings in config.json
+    for (const char* key : {"early_stopping", "length_penalty", "no_repeat_ngram_size", "forced_bos_token_id",
+                            "forced_eos_token_id"}) {
+      const auto value = model.raw.find(key);
+      if (value != model.raw.end() && !value->is_null()) json[key] = *value;
+    }
+  }
+  for (const char* key : {"max_new_tokens", "min_new_tokens", "min_length", "transformers_version"}) {
+    json.erase(key);
+  }
+  const auto set_missing = [&](const char* key, int64_t value) {
+    if (!json.contains(key) || json[key].is_null()) json[key] = value;
+  };
+  set_missing("bos_token_id", model.bos_token_id);
+  set_missing("pad_token_id", model.pad_token_id);
+  set_missing("eos_token_id", model.eos_token_id);
+  set_missing("decoder_start_token_id", model.decoder_start_token_id);
+  json["num_beams"] = config.validation.num_beams;
+  if (config.validation.num_beams == 1) {  // transformers refuses to save these without beams
+    json.erase("early_stopping");
+    json.erase("length_penalty");
+  }
+  // The default length asks for no more than the model has.
+  const bool given = config.origin.count("validation.max_length") > 0;
+  json["max_length"] = given ? config.validation.max_length
+                             : std::min(config.validation.max_length, model.max_position_embeddings);
+  const std::string where = given ? config.origin.at("validation.max_length") : config.model;
+  return {json, generate::resolve_generation_config(json, where, model, Json::object(), sink)};
+}
+
+OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config) {
+  OptimizerOptions options;
+  options.name = config.name == "adamw"  ? OptimizerName::kAdamW
+                 : config.name == "adam" ? OptimizerName::kAdam
+                                         : OptimizerName::kSgd;
+  options.betas = {config.betas[0], config.betas[1]};
+  options.eps = config.eps;
+  options.weight_decay = config.weight_decay;
+  return options;
+}
+
+Setup prepare(const TrainConfig& config, const LogSink& sink, const StopToken* stop,
+              const ReadingProgress& progress) {
+  read_model_config(config.model);  // tells a missing directory from one that is no model
+  const models::BartConfig model = models::BartConfig::load(config.model);
+  refuse_layerdrop(model, config.model + "/config.json");
+  Tokenizer tokenizer = Tokenizer::load(config.model);
+  Setup setup{.tokenizer = tokenizer,
+              .tokenizer_digest = digest_of_tokenizer(tokenizer),
+              .model_config = model,
+              .model_digest = digest_of_model(config.model),
+              .training = {},
+              .validation = {},
+              .generation = make_generation(config, model, sink),
+              .window = config.window.value_or(model.max_position_embeddings)};
+  memory::piece_length(model, setup.window, 0);  // refuses a window before the data is read
+  setup.training = load_dataset(config.data.train, config, tokenizer, model,
+                                {.limit = 0, .keep_references = false, .stop = stop, .progress = progress});
+  tell_counts(setup.training.counts, "training data", sink);
+  if (!config.data.validation.empty()) {
+    setup.validation = load_dataset(config.data.validation, config, tokenizer, model,
+                                    {.limit = config.validation.documents,
+                                     .keep_references = config.validation.generate,
+                                     .stop = stop,
+                                     .progress = {}});
+    tell_counts(setup.validation->counts, "validation data", sink);
+  }
+  memory::piece_length(model, setup.window,
+                       std::max(setup.training.longest_query,
+                                setup.validation ? setup.validation->longest_query : int64_t{0}));
+  setup.total_steps = count_steps(config, static_cast<int64_t>(setup.training.examples.size()));
+  return setup;
+}
+
+memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
+                             const std::string& schedule) {
+  memory::PlanRequest request;
+  request.schedule = memory::parse_schedule(schedule);
+  request.window = setup.window;
+  request.longest_document = setup.training.longest_document;
+  request.longest_query = setup.training.longest_query;
+  request.longest_target = setup.training.longest_target;
+  if (setup.validation) {
+    request.longest_document = std::max(request.longest_document, setup.validation->longest_document);
+    request.longest_query = std::max(request.longest_query, setup.validation->longest_query);
+  }
+  request.documents = config.batch.documents;
+  request.optimizer_states = state_tensors(optimizer_options(config.optimizer).name);
+  request.attention_dropout = dropout_rates(config, setup.model_config).attention > 0;
+  request.budget = config.encoder.memory_budget;
+  return memory::plan_memory(model, request);
+}
+
+}  // namespace precis::train

@@ -1,0 +1,59 @@
+// Everything a run needs before its first update: tokenizer, model, data sets, generation settings, plan.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/stop.h"
+#include "generate/generation_config.h"
+#include "memory/encode.h"
+#include "memory/plan.h"
+#include "models/bart/bart.h"
+#include "text/tokenizer.h"
+#include "train/config.h"
+#include "train/dataset.h"
+#include "train/optimizer.h"
+
+namespace precis::train {
+
+struct Generation {
+  Json json;  // generation_config.json of what is saved
+  generate::GenerationConfig config;
+};
+
+struct Setup {
+  Tokenizer tokenizer;
+  std::string tokenizer_digest;
+  models::BartConfig model_config;
+  std::string model_digest;
+  Dataset training;
+  std::optional<Dataset> validation;
+  Generation generation;
+  int64_t window = 0;
+  int64_t total_steps = 0;
+};
+
+using ReadingProgress = std::function<void(int64_t rows, int64_t tokens)>;
+
+// Reads the tokenizer and the configuration of `config.model` and all rows; no weights yet. Says through
+// `sink` what was skipped or cut. Throws what load_dataset throws, Error{kModel} for the model's files,
+// Error{kUsage} for a window or a length that the model can't take, Error{kUnsupported} for layerdrop.
+Setup prepare(const TrainConfig& config, const LogSink& sink, const StopToken* stop,
+              const ReadingProgress& progress);
+
+// The three rates of an update's dropout: the model's own, or what the configuration sets in their place.
+memory::StepDropout dropout_rates(const TrainConfig& config, const models::BartConfig& model);
+
+// The settings that `validation` gives a model, beside those of its own that say nothing of lengths.
+Generation make_generation(const TrainConfig& config, const models::BartConfig& model, const LogSink& sink);
+
+OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config);
+
+// Throws Error{kBudget}. `schedule` replaces `auto`: a resumed run keeps the one it had.
+memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
+                             const std::string& schedule);
+
+}  // namespace precis::train

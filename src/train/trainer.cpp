@@ -1,0 +1,309 @@
+// From one update to the next.
+#include "train/trainer.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <utility>
+
+#include "base/error.h"
+#include "base/memory_use.h"
+#include "base/random.h"
+#include "io/atomic_directory.h"
+#include "train/metrics.h"
+#include "train/output_folder.h"
+#include "train/schedule.h"
+
+namespace precis::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Sorts by the time of its beginning; the process keeps two runs of one second apart.
+std::string new_run_name() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc = {};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &utc);
+  const auto ticks = Clock::now().time_since_epoch().count();
+  return std::string(text) + "-" + std::to_string(mix64(static_cast<uint64_t>(ticks)) >> 40);
+}
+
+at::ScalarType scalar_type(const std::string& precision) {
+  return precision == "float64" ? at::kDouble : at::kFloat;
+}
+
+ScheduleName schedule_name(const std::string& name) {
+  if (name == "constant") return ScheduleName::kConstant;
+  return name == "linear" ? ScheduleName::kLinear : ScheduleName::kInverseSqrt;
+}
+
+std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const LogSink& sink) {
+  if (request.resume == "never") return std::nullopt;
+  if (request.resume == "auto") return newest_checkpoint(request.config.output, sink);
+  return open_checkpoint(request.resume);
+}
+
+class Trainer {
+ public:
+  Trainer(const TrainRequest& request, FileSystem& files, const LogSink& sink, const StopToken* stop,
+          const TrainObserver& observer, Setup setup, const std::optional<ResumePoint>& resumed)
+      : config_(request.config),
+        folder_(request.config.output),
+        files_(files),
+        sink_(sink),
+        stop_(stop),
+        observer_(observer),
+        setup_(std::move(setup)),
+        model_(models::BartModel::load(resumed ? resumed->path.string() : config_.model,
+                                       scalar_type(config_.precision))),
+        sampler_(setup_.training.counts.examples, static_cast<uint64_t>(config_.seed)),
+        dropout_(dropout_rates(config_, setup_.model_config)) {
+    state_.run = resumed ? resumed->state.run : new_run_name();
+    state_.model_digest = setup_.model_digest;
+    state_.tokenizer_digest = setup_.tokenizer_digest;
+    state_.data_digest = setup_.training.digest;
+    state_.config = config_to_json(config_);
+    if (resumed) take_over(*resumed, request.allow_change);
+    const bool keep = resumed && config_.encoder.schedule == "auto";
+    plan_ = make_plan(config_, setup_, model_, keep ? state_.encode_schedule : config_.encoder.schedule);
+    state_.encode_schedule = memory::name(plan_.schedule);
+    if (observer_.on_plan) observer_.on_plan(plan_);
+  }
+
+  TrainOutcome run(const std::optional<ResumePoint>& resumed) {
+    TrainOutcome outcome{.first_step = state_.step};
+    check_free_space(folder_, 2 * bytes_of_checkpoint());
+    model_.set_requires_grad(true);
+    optimizer_.emplace(model_.parameters(), optimizer_options(config_.optimizer));
+    if (resumed) load_optimizer(*optimizer_, *resumed);
+    replace_file(files_, folder_ / "config.yaml", config_to_yaml(config_, /*origins=*/false));
+    metrics_.emplace(files_, folder_ / "metrics.jsonl");
+    began_ = Clock::now();
+    write_start(resumed);
+    try {
+      if (resumed) after_update();  // what the earlier session did not come to
+      while (!over()) {
+        update();
+        after_update();
+      }
+    } catch (const Error& error) {
+      if (state_.step > saved_step_ && error.kind() != ErrorKind::kIo) save();
+      write_event("end", {{"reason", name(error.kind())}});
+      throw;
+    }
+    write_event("end", {{"reason", "finished"}});
+    metrics_->sync();
+    outcome.step = state_.step;
+    outcome.seconds = seconds();
+    outcome.best = state_.best;
+    outcome.checkpoint = folder_ / checkpoint_name(state_.step);
+    return outcome;
+  }
+
+ private:
+  void take_over(const ResumePoint& resumed, const std::vector<std::string>& allowed) {
+    check_unchanged(resumed.state, state_, allowed);
+    state_.step = saved_step_ = resumed.state.step;
+    state_.validated_step = resumed.state.validated_step;
+    state_.encode_schedule = resumed.state.encode_schedule;
+    seconds_before_ = resumed.state.seconds;
+    sampler_.set_state(resumed.state.sampler);
+    state_.sampler = resumed.state.sampler;
+    if (resumed.state.best && resumed.state.best->metric == config_.effective_metric()) {
+      state_.best = resumed.state.best;
+    }
+  }
+
+  double seconds() const {
+    return seconds_before_ + std::chrono::duration<double>(Clock::now() - began_).count();
+  }
+
+  double time_fraction() const { return config_.time_limit ? seconds() / *config_.time_limit : 0.0; }
+
+  bool over() const { return state_.step >= setup_.total_steps || time_fraction() >= 1.0; }
+
+  int64_t bytes_of_checkpoint() const {
+    int64_t bytes = 0;
+    for (const auto& [name, tensor] : model_.state()) bytes += static_cast<int64_t>(tensor.nbytes());
+    return bytes * (1 + state_tensors(optimizer_options(config_.optimizer).name));
+  }
+
+  // The next update's documents; the last epoch's end may leave fewer.
+  std::vector<memory::Example> next_examples() {
+    int64_t count = config_.batch.documents * config_.batch.accumulation;
+    if (config_.epochs) {
+      const int64_t rows = setup_.training.counts.examples;
+      const SamplerState place = sampler_.state();
+      count = std::min(count, (*config_.epochs - place.epoch) * rows - place.position);
+    }
+    std::vector<memory::Example> examples;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = sampler_.next();
+      examples.push_back(setup_.training.examples[static_cast<size_t>(row)]);
+      // A document that comes twice in one update, across an epoch's end, has two masks.
+      examples.back().key =
+          combine(static_cast<uint64_t>(sampler_.state().epoch), static_cast<uint64_t>(row));
+    }
+    return examples;
+  }
+
+  void update() {
+    const Clock::time_point start = Clock::now();
+    const int64_t step = state_.step + 1;
+    UpdateOptions options;
+    options.gradient.schedule = plan_.schedule;
+    options.gradient.window = setup_.window;
+    options.gradient.label_smoothing = config_.label_smoothing;
+    options.gradient.dropout = dropout_;
+    options.gradient.dropout.step = step;
+    options.batch_documents = config_.batch.documents;
+    options.clip_norm = config_.optimizer.clip_norm;
+    options.learning_rate = Schedule{.name = schedule_name(config_.schedule.name),
+                                     .rate = config_.optimizer.learning_rate,
+                                     .warmup_steps = config_.schedule.warmup_steps,
+                                     .total_steps = setup_.total_steps}
+                                .at(step, time_fraction());
+    const UpdateResult result = apply_update(model_, *optimizer_, next_examples(), options, stop_);
+    // Only now: an update that a stop or a non-finite loss ended has not happened.
+    state_.step = step;
+    state_.sampler = sampler_.state();
+
+    write_event("step", {{"loss", result.loss},
+                         {"learning_rate", options.learning_rate},
+                         {"grad_norm", result.grad_norm},
+                         {"source_tokens", result.source_tokens},
+                         {"target_tokens", result.target_tokens}});
+    if (!observer_.on_step) return;
+    const double share = static_cast<double>(step) / static_cast<double>(setup_.total_steps);
+    observer_.on_step({.step = step,
+                       .total_steps = setup_.total_steps,
+                       .fraction = std::clamp(std::max(share, time_fraction()), 0.0, 1.0),
+                       .learning_rate = options.learning_rate,
+                       .seconds = seconds(),
+                       .seconds_of_update = std::chrono::duration<double>(Clock::now() - start).count(),
+                       .update = result});
+  }
+
+  // Validation and checkpoint, where this step has them.
+  void after_update() {
+    const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
+    const bool last = over();
+    bool best = false;
+    if (setup_.validation && state_.validated_step < state_.step && (last || due(config_.validation.every))) {
+      best = validate_now();
+    }
+    const bool saved = saved_step_ == state_.step;
+    if (best || (!saved && (last || due(config_.checkpoint.every)))) save();
+  }
+
+  // Whether it is the best so far.
+  bool validate_now() {
+    ValidationRequest request;
+    request.window = setup_.window;
+    if (config_.validation.generate) request.generation = setup_.generation.config;
+    request.stop = stop_;
+    request.progress = observer_.on_validating;
+    const ValidationResult result = validate(model_, setup_.tokenizer, *setup_.validation, request);
+    state_.validated_step = state_.step;
+    const std::string metric = config_.effective_metric();
+    const double value = result.metric(metric);
+    const bool best = !state_.best || is_better(metric, value, state_.best->value);
+    if (best) state_.best = BestSoFar{metric, value, state_.step};
+    Json fields = {{"loss", result.loss},
+                   {"target_tokens", result.tokens},
+                   {"documents", result.documents},
+                   {"best", best}};
+    if (result.rouge) {
+      for (size_t type = 0; type < result.rouge->size(); ++type) {
+        fields[evaluate::kRougeNames[type]] = (*result.rouge)[type];
+      }
+      fields["mean_length"] = result.mean_length;
+    }
+    write_event("validation", fields);
+    if (observer_.on_validation) observer_.on_validation(state_.step, result, best);
+    return best;
+  }
+
+  void save() {
+    state_.seconds = seconds();
+    const fs::path path = save_checkpoint(files_, folder_,
+                                          {.model = model_,
+                                           .optimizer = *optimizer_,
+                                           .tokenizer = setup_.tokenizer,
+                                           .generation_config = setup_.generation.json},
+                                          state_);
+    saved_step_ = state_.step;
+    prune_checkpoints(files_, folder_, state_, config_.checkpoint.keep);
+    write_event("checkpoint", {{"path", path.filename().string()}});
+    metrics_->sync();
+    if (observer_.on_checkpoint) observer_.on_checkpoint(path);
+  }
+
+  void write_start(const std::optional<ResumePoint>& resumed) {
+    int64_t parameters = 0;
+    for (const auto& [name, tensor] : model_.parameters()) parameters += tensor.numel();
+    write_event("start",
+                {{"run", state_.run},
+                 {"resumed_from", resumed ? Json(resumed->path.string()) : Json()},
+                 {"total_steps", setup_.total_steps},
+                 {"parameters", parameters},
+                 {"training_documents", setup_.training.counts.examples},
+                 {"validation_documents", setup_.validation ? setup_.validation->counts.examples : 0},
+                 {"schedule", memory::name(plan_.schedule)},
+                 {"planned_bytes", plan_.total()}});
+  }
+
+  void write_event(const char* event, const Json& fields) {
+    Json line = {{"event", event}, {"step", state_.step}};
+    line.update(fields);
+    line["seconds"] = seconds();
+    line["peak_memory_bytes"] = peak_memory_bytes();
+    metrics_->write(line);
+  }
+
+  const TrainConfig& config_;
+  fs::path folder_;
+  FileSystem& files_;
+  const LogSink& sink_;
+  const StopToken* stop_;
+  const TrainObserver& observer_;
+  Setup setup_;
+  models::BartModel model_;
+  std::optional<Optimizer> optimizer_;
+  Sampler sampler_;
+  memory::StepDropout dropout_;
+  memory::MemoryPlan plan_;
+  std::optional<MetricsLog> metrics_;
+  TrainerState state_;
+  int64_t saved_step_ = 0;
+  double seconds_before_ = 0.0;
+  Clock::time_point began_ = Clock::now();
+};
+
+}  // namespace
+
+TrainOutcome train(const TrainRequest& request, FileSystem& files, const LogSink& sink, const StopToken* stop,
+                   const TrainObserver& observer) {
+  std::optional<FolderLock> lock;
+  if (!request.dry_run) {  // before the long work: an output that can't be written is found first
+    prepare_folder(files, request.config.output);
+    lock.emplace(request.config.output);
+    remove_stages(files, request.config.output);
+  }
+  const std::optional<ResumePoint> resumed = find_resume_point(request, sink);
+  Setup setup = prepare(request.config, sink, stop, observer.on_reading);
+  TrainRequest resolved = request;
+  resolved.config.window = setup.window;  // what null meant, so that a resumed run compares it
+  Trainer trainer(resolved, files, sink, stop, observer, std::move(setup), resumed);
+  if (request.dry_run) return {};
+  return trainer.run(resumed);
+}
+
+}  // namespace precis::train
