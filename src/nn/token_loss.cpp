@@ -27,7 +27,7 @@ struct Piece {
 Piece forward_piece(const at::Tensor& hidden_nD, const at::Tensor& weight_VD, const at::Tensor& bias_V,
                     const at::Tensor& labels_n, double smoothing) {
   at::Tensor logits = at::linear(hidden_nD, weight_VD).to(sum_type(hidden_nD.scalar_type()));
-  if (bias_V.defined()) logits.add_(bias_V);
+  logits.add_(bias_V);
   Piece piece;
   piece.log_probabilities_nV = at::log_softmax(logits, -1);
   piece.nll_n = piece.log_probabilities_nV.gather(1, labels_n.unsqueeze(1)).squeeze(1).neg();
@@ -91,8 +91,11 @@ TokenLoss token_loss(const at::Tensor& hidden_ND, const at::Tensor& weight_VD, c
                      const at::Tensor& labels_N, double label_smoothing) {
   const bool with_gradient =
       at::GradMode::is_enabled() && (hidden_ND.requires_grad() || weight_VD.requires_grad());
+  // An autograd function takes no undefined tensor.
+  const at::Tensor bias =
+      bias_V.defined() ? bias_V : at::zeros({weight_VD.size(0)}, weight_VD.options().requires_grad(false));
   const variable_list result =
-      Function::apply(hidden_ND, weight_VD, bias_V, labels_N, label_smoothing, with_gradient);
+      Function::apply(hidden_ND, weight_VD, bias, labels_N, label_smoothing, with_gradient);
   return {result[0], result[1]};
 }
 

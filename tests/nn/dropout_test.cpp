@@ -74,11 +74,11 @@ TEST(Dropout, MaskIsTheSameForAnyNumberOfThreads) {
 }
 
 TEST(Dropout, BackwardDrawsTheSameMask) {
-  for (const at::IntArrayRef sizes :
-       {at::IntArrayRef{2, 7}, at::IntArrayRef{2, 5, 7}, at::IntArrayRef{2, 3, 5, 7}}) {
+  const std::vector<std::vector<int64_t>> shapes = {{2, 7}, {2, 5, 7}, {2, 3, 5, 7}};
+  for (const std::vector<int64_t>& sizes : shapes) {
     const at::Tensor x = at::randn(sizes, at::kDouble).requires_grad_(true);
     const at::Tensor y = dropout(x, 0.4, kRows, 3);
-    std::vector<int64_t> full = sizes.vec();
+    std::vector<int64_t> full = sizes;
     while (full.size() < 4) full.insert(full.begin() + 1, 1);
     const at::Tensor factors = mask(full, 0.4, kRows, 3).view(sizes);
     EXPECT_TRUE(at::equal(y, x * factors));

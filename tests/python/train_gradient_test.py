@@ -45,7 +45,8 @@ def reference_gradient(model, tokenizer, rows, window, smoothing=0.0):
         loss = summed_loss(model, ids(tokenizer, row["document"]), ids(tokenizer, row.get("query", "")), target,
                            window, smoothing)
         loss.backward()
-    return {name: p.grad / total for name, p in model.named_parameters()}
+    # Untied, nothing reads model.shared.
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad / total for name, p in model.named_parameters()}
 
 
 def compare(folder, model_dir, output, want):
