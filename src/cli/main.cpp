@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <new>
 
 #include "base/error.h"
@@ -97,7 +98,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using precis::ErrorKind;
+  // Failing writes are errors with a message, not deaths.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   struct sigaction action = {};
   action.sa_handler = precis::cli::on_signal;
   sigaction(SIGINT, &action, nullptr);
@@ -109,6 +112,10 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return precis::cli::fail(ErrorKind::kOutOfMemory, "out of memory");
   } catch (const std::exception& error) {
+    // libtorch's CPU allocator has no exception type of its own.
+    if (std::strstr(error.what(), "can't allocate memory") != nullptr) {
+      return precis::cli::fail(ErrorKind::kOutOfMemory, "out of memory");
+    }
     return precis::cli::fail(ErrorKind::kInternal, std::string("internal error: ") + error.what());
   }
 }

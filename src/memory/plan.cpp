@@ -54,6 +54,8 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
     graph += 3 * graph_positions * config.encoder_layers * config.encoder_attention_heads * window_positions;
   }
   const int64_t piece_rows = std::min<int64_t>(targets, 512);
+  const int64_t row_scores = targets * config.decoder_attention_heads;
+  const int64_t block_scores = std::min(longest_rows * row_scores, std::max(kBlockScores, 256 * row_scores));
   plan.parts = {
       {"weights", parameters * element},
       {"gradients", parameters * element},
@@ -66,8 +68,7 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
       {"decoder graph", targets * decoder_graph_elements(config) * element},
       {"vocabulary: logits of a piece, gradient of the head",
        (2 * piece_rows * config.vocab_size + config.vocab_size * config.d_model) * element},
-      {"scores of a block",
-       held ? 0 : 4 * std::max(kBlockScores, 256 * targets * config.decoder_attention_heads) * element},
+      {"scores of a block", held ? 0 : 4 * block_scores * element},
   };
   std::erase_if(plan.parts, [](const PlanPart& part) { return part.bytes == 0; });
   return plan;

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import BartConfig, BartForConditionalGeneration, BartTokenizerFast
 
+PROGRAM = os.environ.get("PRECIS", str(Path(__file__).resolve().parents[2] / "build" / "precis"))
 MERGES = ["t h", "a n", "th e", "i n", "e r", "\u0120 a", "\u0120 the", "o n", "\u0120 t", "o f"]
 WORDS = "the an in er on of a paper treats memory and windows over long documents when every word counts".split()
 
@@ -65,8 +66,7 @@ def train(folder, config, *arguments, expect=0, threads=2):
     """Runs `precis train` in `folder` on `config` (a dict; JSON is YAML). Returns the finished process."""
     path = Path(folder) / "config.yaml"
     path.write_text(json.dumps(config, indent=1), encoding="utf-8")
-    program = os.environ.get("PRECIS", str(Path(__file__).resolve().parents[2] / "build" / "precis"))
-    done = subprocess.run([program, "train", str(path), "--threads", str(threads), *arguments], cwd=folder,
+    done = subprocess.run([PROGRAM, "train", str(path), "--threads", str(threads), *arguments], cwd=folder,
                           capture_output=True, text=True, timeout=600)
     assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

@@ -1,0 +1,285 @@
+"""Runs of `precis train`: record, resume bit for bit, stops, damage, refusals."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from train_support import PROGRAM, events, text_of, train, write_model, write_rows
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A model and two sets of rows, some of several windows."""
+    folder = tmp_path_factory.mktemp("train_run")
+    write_model(folder / "model", positions=64)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    rows = [{"id": f"r{i}", "document": text_of(tokenizer, 20 + 37 * i % 150, i + 1),
+             "summary": text_of(tokenizer, 4 + i % 9, 100 + i)} for i in range(14)]
+    write_rows(folder / "train.jsonl", rows[:10])
+    write_rows(folder / "validation.jsonl", rows[10:])
+    return folder
+
+
+def config_of(world, output, **changes):
+    config = {
+        "model": str(world / "model"), "output": str(output), "seed": 7,
+        "data": {"train": [str(world / "train.jsonl")], "validation": [str(world / "validation.jsonl")]},
+        "steps": 12, "dropout": 0.1, "attention_dropout": 0.1, "batch": {"documents": 2, "accumulation": 2},
+        "optimizer": {"learning_rate": 1e-3}, "schedule": {"warmup_steps": 3},
+        "validation": {"every": 4, "num_beams": 2, "max_length": 12}, "checkpoint": {"every": 4, "keep": 2},
+    }
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            config[key] = {**config.get(key, {}), **value}
+        else:
+            config[key] = value
+    return config
+
+
+def bytes_of(checkpoint):
+    return {name: (checkpoint / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")}
+
+
+def checkpoints(output):
+    return sorted(path.name for path in output.glob("step-*"))
+
+
+def test_a_run_leaves_its_record(world, tmp_path):
+    done = train(tmp_path, config_of(world, tmp_path / "out"))
+    out = tmp_path / "out"
+    assert done.stdout.strip() == str(out / "step-00000012")
+    assert "memory plan" in done.stderr
+    steps = events(out, "step")
+    assert [step["step"] for step in steps] == list(range(1, 13))
+    for key in ("loss", "learning_rate", "grad_norm", "source_tokens", "target_tokens", "seconds",
+                "peak_memory_bytes"):
+        assert all(step[key] > 0 for step in steps[:-1]), key
+    assert [e["event"] for e in events(out)][0] == "start" and events(out)[-1]["event"] == "end"
+    assert [e["step"] for e in events(out, "validation")] == [4, 8, 12]
+    validation = events(out, "validation")[0]
+    assert {"loss", "rouge1", "rouge2", "rougeL", "rougeLsum"} <= set(validation)
+    assert (out / "latest").resolve() == out / "step-00000012"
+    best = max(events(out, "validation"), key=lambda e: (e["rouge1"], -e["step"]))
+    assert (out / "best").resolve() == out / f"step-{best['step']:08d}"
+    assert len(checkpoints(out)) <= 3
+    assert yaml.safe_load((out / "config.yaml").read_text())["optimizer"]["learning_rate"] == 1e-3
+    generation = json.loads((out / "latest" / "generation_config.json").read_text())
+    assert generation["num_beams"] == 2 and generation["max_length"] == 12
+    model, report = AutoModelForSeq2SeqLM.from_pretrained(out / "latest", output_loading_info=True)
+    assert not any(report.values())
+    assert AutoTokenizer.from_pretrained(out / "latest")("the of")["input_ids"]
+    assert model.generation_config.num_beams == 2
+
+
+def test_resume_is_bitwise_across_an_epoch_and_with_dropout(world, tmp_path):
+    """10 rows, 4 an update: 12 updates end epochs inside updates."""
+    train(tmp_path, config_of(world, tmp_path / "whole", checkpoint={"keep": 9}))
+    train(tmp_path, config_of(world, tmp_path / "parts", steps=5, checkpoint={"keep": 9}))
+    # The linear schedule looks at the number of updates: both runs must have the same one.
+    shutil.rmtree(tmp_path / "parts")
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts", symlinks=True)
+    for name in ("step-00000008", "step-00000012"):
+        shutil.rmtree(tmp_path / "parts" / name)
+    (tmp_path / "parts" / "metrics.jsonl").unlink()
+    done = train(tmp_path, config_of(world, tmp_path / "parts", checkpoint={"keep": 9}))
+    assert "step-00000012" in done.stdout
+    assert events(tmp_path / "parts", "start")[0]["step"] == 4
+    for name in ("step-00000008", "step-00000012"):
+        assert bytes_of(tmp_path / "whole" / name) == bytes_of(tmp_path / "parts" / name), name
+    keys = ("step", "loss", "learning_rate", "grad_norm", "source_tokens", "target_tokens")
+    whole = [[e[key] for key in keys] for e in events(tmp_path / "whole", "step") if e["step"] > 4]
+    assert whole == [[e[key] for key in keys] for e in events(tmp_path / "parts", "step")]
+
+
+def test_sigterm_saves_and_the_run_goes_on(world, tmp_path):
+    config = config_of(world, tmp_path / "out", steps=400, validation={"every": 0},
+                       checkpoint={"every": 0}, schedule={"name": "constant"})
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    process = subprocess.Popen([PROGRAM, "train", "config.yaml", "--threads", "1"], cwd=tmp_path,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "out" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and len(events(tmp_path / "out", "step")) >= 3):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    [saved] = checkpoints(tmp_path / "out")
+    last = events(tmp_path / "out", "step")[-1]["step"]
+    assert saved == f"step-{last:08d}"
+    assert events(tmp_path / "out", "end")[-1]["reason"] == "terminated"
+    config["steps"] = last + 2
+    train(tmp_path, config)
+    assert events(tmp_path / "out", "start")[-1]["step"] == last
+    assert events(tmp_path / "out", "step")[-1]["step"] == last + 2
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_loudly(world, tmp_path):
+    config = config_of(world, tmp_path / "out", steps=8, validation={"every": 0})
+    train(tmp_path, config)
+    weights = tmp_path / "out" / "step-00000008" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    done = train(tmp_path, config, "--resume", str(tmp_path / "out" / "step-00000008"), expect=4)
+    assert "model.safetensors" in done.stderr
+    done = train(tmp_path, config)
+    assert "FALLING BACK" in done.stderr and "step-00000008" in done.stderr
+    assert events(tmp_path / "out", "start")[-1]["step"] == 4
+
+
+@pytest.mark.parametrize("changes, flag", [
+    ({"optimizer": {"learning_rate": 5e-4}}, "optimizer.learning_rate"),
+    ({"batch": {"documents": 1}}, "batch.documents"),
+])
+def test_resume_with_other_settings_is_refused_unless_allowed(world, tmp_path, changes, flag):
+    train(tmp_path, config_of(world, tmp_path / "out", steps=2, validation={"every": 0}))
+    changed = config_of(world, tmp_path / "out", steps=3, validation={"every": 0}, **changes)
+    done = train(tmp_path, changed, expect=2)
+    assert flag in done.stderr and "--allow-change" in done.stderr
+    assert checkpoints(tmp_path / "out") == ["step-00000002"]
+    train(tmp_path, changed, "--allow-change", flag)
+
+
+def test_resume_with_other_data_or_another_model_is_refused(world, tmp_path):
+    config = config_of(world, tmp_path / "out", steps=2, validation={"every": 0})
+    train(tmp_path, config)
+    rows = (world / "train.jsonl").read_text().split("\n")
+    (tmp_path / "other.jsonl").write_text("\n".join(rows[1:]))
+    done = train(tmp_path, config, f"data.train={tmp_path / 'other.jsonl'}", expect=2)
+    assert "data was" in done.stderr
+    write_model(tmp_path / "model", positions=64, seed=9)
+    done = train(tmp_path, config, f"model={tmp_path / 'model'}", expect=2)
+    assert "model was" in done.stderr
+    train(tmp_path, config, f"model={tmp_path / 'model'}", "--resume", "never")
+
+
+def test_a_loss_that_is_not_finite_never_reaches_the_weights(world, tmp_path):
+    config = config_of(world, tmp_path / "out", steps=50, validation={"every": 0}, checkpoint={"every": 1},
+                       optimizer={"name": "sgd", "learning_rate": 1e30, "clip_norm": 0}, dropout=0)
+    done = train(tmp_path, config, expect=6)
+    assert "not finite" in done.stderr and "documents r" in done.stderr
+    last = load_file(tmp_path / "out" / "latest" / "model.safetensors")
+    assert events(tmp_path / "out", "end")[-1]["reason"] == "non_finite"
+    assert all(tensor.isfinite().all() for tensor in last.values())
+
+
+def test_output_folder_in_use_or_not_writable(world, tmp_path):
+    config = config_of(world, tmp_path / "out", steps=2)
+    (tmp_path / "out").mkdir()
+    import fcntl
+    with open(tmp_path / "out" / ".lock", "w") as lock:
+        lock.write("4242")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = train(tmp_path, config, expect=5)
+        assert "another process" in done.stderr and "4242" in done.stderr
+    train(tmp_path, config)  # the lock file is stale now
+    (tmp_path / "file").write_text("")
+    done = train(tmp_path, config, f"output={tmp_path / 'file' / 'out'}", expect=5)
+    assert str(tmp_path / "file") in done.stderr
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(world, tmp_path):
+    """RLIMIT_FSIZE stands for the disk: half of the weights fit."""
+    config = config_of(world, tmp_path / "out", steps=4, validation={"every": 0}, optimizer={"name": "sgd"})
+    train(tmp_path, config)
+    before = bytes_of(tmp_path / "out" / "step-00000004")
+    config["steps"] = 8
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    limit = len(before["model.safetensors"]) // 2
+    done = subprocess.run([PROGRAM, "train", "config.yaml", "--threads", "1"], cwd=tmp_path, capture_output=True,
+                          text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    assert done.returncode == 5, done.stderr
+    assert "model.safetensors" in done.stderr and "bytes" in done.stderr
+    assert checkpoints(tmp_path / "out") == ["step-00000004"]
+    assert bytes_of(tmp_path / "out" / "step-00000004") == before
+    assert not list((tmp_path / "out").glob(".tmp-*"))
+
+
+def test_dry_run_and_print_config_write_nothing(world, tmp_path):
+    config = config_of(world, tmp_path / "out")
+    done = train(tmp_path, config, "--dry-run")
+    assert "memory plan" in done.stdout and "total" in done.stdout
+    done = train(tmp_path, config, "--print-config", "optimizer.eps=1e-7")
+    assert "eps: 1.0e-07  # command line" in done.stdout
+    assert "clip_norm: 1.0  # default" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_memory_budget_that_cannot_be_met_is_refused_with_the_plan(world, tmp_path):
+    done = train(tmp_path, config_of(world, tmp_path / "out"), "--memory-budget", "100kB", expect=2)
+    assert "budget" in done.stderr and "weights" in done.stderr
+    assert not checkpoints(tmp_path / "out")
+
+
+def test_steps_7_to_10_with_keep_1_and_a_folder_of_another_run(world, tmp_path):
+    config = config_of(world, tmp_path / "out", steps=10, validation={"every": 0}, checkpoint={"every": 1, "keep": 1})
+    del config["data"]["validation"]
+    train(tmp_path, config, "steps=3")
+    train(tmp_path, config, "steps=2", "--resume", "never")
+    # The other run's newest stands, and is not taken for this one's.
+    assert checkpoints(tmp_path / "out") == ["step-00000002", "step-00000003"]
+    train(tmp_path, config)
+    assert events(tmp_path / "out", "start")[-1]["step"] == 2
+    assert (tmp_path / "out" / "latest").resolve().name == "step-00000010"
+
+
+def test_layerdrop_and_unbuilt_schedules_are_refused(world, tmp_path):
+    write_model(tmp_path / "model", positions=64, encoder_layerdrop=0.1)
+    done = train(tmp_path, config_of(world, tmp_path / "out"), f"model={tmp_path / 'model'}", expect=2)
+    assert "encoder_layerdrop" in done.stderr
+    done = train(tmp_path, config_of(world, tmp_path / "out"), "encoder.schedule=two_sweep", expect=2)
+    assert "not built" in done.stderr and "two_sweep" in done.stderr
+
+
+@pytest.mark.parametrize("row, code, words", [
+    ('{"id": "x", "document": "the"}', 3, ["row 'x'", "no summary", ":2"]),
+    ('{"id": "x", "document": "the", "summary": ""}', 3, ["row 'x'", "on_empty_summary"]),
+    ('{"document": "the", "summary": "of"', 3, [":2:"]),
+    ('{"id": "x", "summary": "of"}', 3, ["document"]),
+    (json.dumps({"id": "x", "document": "the", "summary": "of the an " * 40}), 3, ["row 'x'", "target_overflow"]),
+])
+def test_bad_rows(world, tmp_path, row, code, words):
+    (tmp_path / "bad.jsonl").write_text('{"document": "an", "summary": "of"}\n' + row + "\n")
+    done = train(tmp_path, config_of(world, tmp_path / "out"), f"data.train={tmp_path / 'bad.jsonl'}", expect=code)
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+def test_rows_may_be_skipped_and_targets_cut_and_both_are_told(world, tmp_path):
+    rows = ['{"document": "an", "summary": "of"}', '{"document": "the", "summary": ""}',
+            json.dumps({"document": "the", "summary": "of the an " * 40})]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    done = train(tmp_path, config_of(world, tmp_path / "out", steps=1), f"data.train={tmp_path / 'rows.jsonl'}",
+                 "data.on_empty_summary=skip", "target_overflow=truncate")
+    assert "1 rows without a summary" in done.stderr and "1 targets are cut" in done.stderr
+
+
+def test_a_set_smaller_than_a_batch_and_an_empty_one(world, tmp_path):
+    (tmp_path / "one.jsonl").write_text('{"document": "an", "summary": "of"}')
+    train(tmp_path, config_of(world, tmp_path / "out", steps=2), f"data.train={tmp_path / 'one.jsonl'}")
+    (tmp_path / "none.jsonl").write_text("\n")
+    done = train(tmp_path, config_of(world, tmp_path / "out2"), f"data.train={tmp_path / 'none.jsonl'}", expect=3)
+    assert "no rows" in done.stderr
+    done = train(tmp_path, config_of(world, tmp_path / "out3"), f"data.train={tmp_path}", expect=3)
+    assert "directory" in done.stderr
+
+
+def test_time_limit_ends_the_run_with_the_rate_at_zero(world, tmp_path):
+    config = config_of(world, tmp_path / "out", steps=100000, time_limit=2.0, validation={"every": 0})
+    train(tmp_path, config)
+    steps = events(tmp_path / "out", "step")
+    assert 3 < len(steps) < 100000
+    assert steps[-1]["learning_rate"] < 0.1 * 1e-3
+    assert events(tmp_path / "out", "validation")[-1]["step"] == steps[-1]["step"]
