@@ -8,13 +8,6 @@ namespace precis::generate {
 
 namespace {
 
-std::string shown(const Json& value) {
-  constexpr size_t kLongest = 80;
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > kLongest) text.replace(kLongest, std::string::npos, "...");
-  return text;
-}
-
 bool is_number(const Json& value, double number) {
   return value.is_number() && value.get<double>() == number;
 }

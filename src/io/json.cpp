@@ -257,6 +257,13 @@ Json read_json_file(const std::filesystem::path& path, ErrorKind kind) {
   return parse_json(read_file(path, kind), path.string(), kind);
 }
 
+std::string shown(const Json& value) {
+  constexpr size_t kLongest = 80;
+  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+  if (text.size() > kLongest) text.replace(kLongest, std::string::npos, "...");
+  return text;
+}
+
 std::string replace_invalid_unicode_in_json(std::string_view text, int64_t& replaced) {
   std::string valid = replace_invalid_utf8(text, replaced);
   for (size_t at = 0; (at = find_lone_surrogate(valid, at)) != kNone; at += 6) {

@@ -30,6 +30,9 @@ Json parse_json(std::string_view text, const std::string& where, ErrorKind kind,
 // Reads a whole file first. A missing or unreadable file is an Error of `kind` too.
 Json read_json_file(const std::filesystem::path& path, ErrorKind kind);
 
+// A value as an error message shows it: on one line, ASCII, cut to 80 bytes.
+std::string shown(const Json& value);
+
 // Puts U+FFFD in place of invalid UTF-8 and of lone surrogate escapes; adds their number to `replaced`.
 std::string replace_invalid_unicode_in_json(std::string_view text, int64_t& replaced);
 

@@ -14,12 +14,6 @@ namespace {
   throw Error(ErrorKind::kModel, {.what = what, .where = where, .expected = expected, .found = found});
 }
 
-std::string shown(const Json& json) {
-  std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 60) + "...";
-  return text;
-}
-
 void require_object(const Json& json, const std::string& field, const std::string& where) {
   if (!json.is_object()) fail(where, "`" + field + "` is not an object", "an object", shown(json));
 }

@@ -17,8 +17,6 @@ namespace {
 
 constexpr const char* kCommandLine = "command line";
 
-std::string shown(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 // "optimizer" of "optimizer.eps"; empty for a key at the top.
 std::string section_of(const std::string& name) {
   const size_t dot = name.find('.');
@@ -168,7 +166,7 @@ std::string yaml_text(const std::string& text) {
                      std::all_of(text.begin(), text.end(), [](unsigned char c) {
                        return c < 128 && (std::isalnum(c) || c == '_' || c == '.' || c == '/' || c == '-');
                      });
-  return plain && kWords.count(lower) == 0 ? text : shown(text);
+  return plain && kWords.count(lower) == 0 ? text : Json(text).dump();
 }
 
 std::string yaml_value(const Json& value) {

@@ -71,14 +71,6 @@ constexpr BooleanField kBooleans[] = {
     {"tie_word_embeddings", &BartConfig::tie_word_embeddings},
 };
 
-// A value from the file, cut to what fits a message.
-std::string shown(const Json& value) {
-  constexpr size_t kLongest = 80;
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > kLongest) text.replace(kLongest, std::string::npos, "...");
-  return text;
-}
-
 [[noreturn]] void fail(const std::string& where, const std::string& field, const std::string& expected,
                        const std::string& found) {
   throw Error(ErrorKind::kModel,
