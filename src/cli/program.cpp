@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -79,6 +80,20 @@ int64_t parse_bytes(const std::string& text, const std::string& option) {
   return precis::parse_bytes(text, option, ErrorKind::kUsage);
 }
 
+at::ScalarType scalar_type(const CommonOptions& options) {
+  if (options.dtype == "float64") return at::kDouble;
+  return options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
+void refuse_cuda(const CommonOptions& options, const std::string& command) {
+  if (options.device != "cuda") return;
+  throw Error(at::hasCUDA() ? ErrorKind::kUnsupported : ErrorKind::kUsage,
+              {.what = at::hasCUDA() ? command + " does not run on CUDA yet" : "this libtorch has no CUDA",
+               .where = "--device",
+               .found = options.device,
+               .hint = "--device cpu"});
+}
+
 LogSink log_sink() {
   return [](LogLevel level, const std::string& message) {
     const auto spd_level = level == LogLevel::kWarning ? spdlog::level::warn : spdlog::level::info;
@@ -95,6 +110,16 @@ LogSink log_sink() {
 StopToken& stop_token() {
   static StopToken token;
   return token;
+}
+
+void check_stop() {
+  if (stop_token().requested()) throw Error(stop_token().reason(), {.what = "stopped by a signal"});
+}
+
+void write_result(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
+    throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
+  }
 }
 
 }  // namespace precis::cli

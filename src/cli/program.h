@@ -1,6 +1,8 @@
 // What every sub-command shares: the common options, the log, and the stop token.
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
@@ -32,11 +34,20 @@ void require_cpu(const CommonOptions& options);
 
 // "8GiB", "512MiB", "6e9", "1000" -> bytes. Throws Error{kUsage} naming `option`.
 int64_t parse_bytes(const std::string& text, const std::string& option);
+// What --dtype names.
+at::ScalarType scalar_type(const CommonOptions& options);
+// --device cuda is Error{kUsage} where libtorch has none, and Error{kUnsupported} for a command without it.
+void refuse_cuda(const CommonOptions& options, const std::string& command);
 
 // Messages to stderr in the chosen format; nothing but warnings under --quiet.
 LogSink log_sink();
 // Set by SIGINT and SIGTERM.
 StopToken& stop_token();
+// Throws Error{kInterrupted} or Error{kTerminated} once a signal has come.
+void check_stop();
+
+// To stdout; Error{kIo} where it can't be written. What stays buffered is written at the program's end.
+void write_result(const std::string& text);
 
 // Each command's file defines one of these: it adds the sub-command and its callback.
 void add_summarize(CLI::App& app);

@@ -94,23 +94,12 @@ Inputs find_inputs(const SummarizeOptions& options) {
   return inputs;
 }
 
-at::ScalarType scalar_type(const CommonOptions& common) {
-  if (common.dtype == "float64") return at::kDouble;
-  return common.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
-}
-
 void refuse_what_is_not_built(const CommonOptions& common) {
   if (!common.memory_budget.empty()) {
     throw Error(ErrorKind::kUnsupported,
                 {.what = "summarize does not keep to a memory budget yet", .where = "--memory-budget"});
   }
-  if (common.device == "cuda") {
-    throw Error(at::hasCUDA() ? ErrorKind::kUnsupported : ErrorKind::kUsage,
-                {.what = at::hasCUDA() ? "summarize does not run on CUDA yet" : "this libtorch has no CUDA",
-                 .where = "--device",
-                 .found = common.device,
-                 .hint = "--device cpu"});
-  }
+  refuse_cuda(common, "summarize");
 }
 
 class Summarizer {

@@ -45,16 +45,6 @@ void add_input_options(CLI::App& command, InputOptions& options) {
       ->capture_default_str();
 }
 
-void write_result(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
-    throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
-  }
-}
-
-void check_stop() {
-  if (stop_token().requested()) throw Error(stop_token().reason(), {.what = "stopped by a signal"});
-}
-
 void append_number(int64_t number, std::string& out) {
   char digits[24];
   out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);

@@ -51,6 +51,34 @@ WeightType weight_type(at::ScalarType type) { return row(type).weight; }
 
 std::string dtype_name(at::ScalarType type) { return row(type).dtype; }
 
+int64_t check_finite(const WeightFiles& files, const StopToken& stop) {
+  constexpr int64_t kPart = int64_t{1} << 24;  // a multiple of every element's size
+  std::vector<char> buffer;
+  int64_t total = 0;
+  for (const auto& [file, info] : files.entries()) {
+    const auto known = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                    [&](const TypeRow& candidate) { return candidate.weight == info->type; });
+    int64_t bad = 0;
+    for (int64_t offset = 0; offset < info->bytes; offset += kPart) {
+      if (stop.requested()) return total;
+      const int64_t size = std::min(kPart, info->bytes - offset);
+      buffer.resize(static_cast<size_t>(size));
+      file->read_part(*info, offset, buffer.data(), buffer.size());
+      total += size;
+      if (known == std::end(kTypes)) continue;  // integers are finite
+      const at::Tensor part = at::from_blob(buffer.data(), {size / element_size(info->type)}, known->scalar);
+      bad += part.numel() - at::isfinite(part).sum().item<int64_t>();
+    }
+    if (bad == 0) continue;
+    throw Error(ErrorKind::kModel,
+                {.what = "weight '" + info->name + "' holds values that are not finite",
+                 .where = file->path(),
+                 .found = std::to_string(bad) + " of " +
+                          std::to_string(info->bytes / element_size(info->type)) + " values"});
+  }
+  return total;
+}
+
 WeightReader::WeightReader(const WeightFiles& files, at::ScalarType dtype) : files_(files), dtype_(dtype) {}
 
 std::string WeightReader::resolve(const std::string& name) const {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/stop.h"
 #include "io/weight_files.h"
 
 namespace precis::models {
@@ -16,6 +17,11 @@ namespace precis::models {
 WeightType weight_type(at::ScalarType type);
 // "float32", "bfloat16", ...: what transformers writes as `dtype` in config.json.
 std::string dtype_name(at::ScalarType type);
+
+// Reads every byte of every weight. Values that are not finite, and a file cut since it was opened, are
+// Error{kModel} naming weight and file, or Error{kIo}. Returns the number of bytes; ends early, with fewer,
+// once `stop` is requested.
+int64_t check_finite(const WeightFiles& files, const StopToken& stop);
 
 // Takes named tensors out of a model's files and keeps account, so that every missing, misshapen or left-over
 // name can be told at once.

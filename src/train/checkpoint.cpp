@@ -21,9 +21,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kStateName = "trainer.json";
-constexpr const char* kOptimizerName = "optimizer.safetensors";
-
 void write_optimizer(FileSystem& files, const Optimizer& optimizer, const fs::path& path) {
   std::vector<WeightBytes> weights;
   for (const auto& [name, tensor] : optimizer.state()) {

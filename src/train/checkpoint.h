@@ -19,6 +19,10 @@
 
 namespace precis::train {
 
+// What makes a model directory a checkpoint.
+inline constexpr const char* kStateName = "trainer.json";
+inline constexpr const char* kOptimizerName = "optimizer.safetensors";
+
 struct BestSoFar {
   std::string metric;
   double value = 0.0;
