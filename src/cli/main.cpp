@@ -74,8 +74,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
   add_summarize(app);
-  // add_train(app);
-  // add_evaluate(app);
+  add_train(app);
+  add_evaluate(app);
   add_tokenizer(app);
   add_init(app);
   add_inspect(app);

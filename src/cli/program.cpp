@@ -67,15 +67,6 @@ void apply_common_options(const CommonOptions& options) {
   if (options.threads > 0) at::set_num_threads(options.threads);
 }
 
-void require_cpu(const CommonOptions& options) {
-  if (options.device != "cuda") return;
-  throw Error(at::hasCUDA() ? ErrorKind::kUnsupported : ErrorKind::kUsage,
-              {.what = at::hasCUDA() ? "not built for CUDA yet" : "this libtorch has no CUDA",
-               .where = "--device",
-               .found = options.device,
-               .hint = "--device cpu"});
-}
-
 int64_t parse_bytes(const std::string& text, const std::string& option) {
   return precis::parse_bytes(text, option, ErrorKind::kUsage);
 }

@@ -28,10 +28,6 @@ void add_common_options(CLI::App& command, CommonOptions& options);
 // Applies --threads and --log-format, after parsing. Throws Error{kUsage}.
 void apply_common_options(const CommonOptions& options);
 
-// Throws where --device asks for what can't be had: Error{kUsage} without CUDA in this libtorch, else
-// Error{kUnsupported}.
-void require_cpu(const CommonOptions& options);
-
 // "8GiB", "512MiB", "6e9", "1000" -> bytes. Throws Error{kUsage} naming `option`.
 int64_t parse_bytes(const std::string& text, const std::string& option);
 // What --dtype names.

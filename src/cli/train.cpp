@@ -25,12 +25,6 @@ struct TrainOptions {
   bool print_config = false;
 };
 
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
-    throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
-  }
-}
-
 template <class... Arguments>
 std::string format(const char* pattern, Arguments... arguments) {
   char text[256];
@@ -54,7 +48,7 @@ class Display {
       progress_.update(0.0, format("reading: %ld rows, %ld tokens", rows, tokens));
     };
     observer.on_plan = [this](const memory::MemoryPlan& plan) {
-      if (dry_run_) return print(plan.describe());
+      if (dry_run_) return write_result(plan.describe());
       log(sink_, LogLevel::kInfo, plan.describe());
     };
     observer.on_step = [this](const train::StepReport& report) { show(report); };
@@ -128,10 +122,10 @@ std::vector<std::string> all_overrides(const TrainOptions& options, const CLI::A
 
 void run(const TrainOptions& options, const CLI::App& command) {
   apply_common_options(options.common);
-  require_cpu(options.common);
+  refuse_cuda(options.common, "train");
   train::TrainRequest request;
   request.config = train::load_config(options.config, all_overrides(options, command));
-  if (options.print_config) return print(train::config_to_yaml(request.config, /*origins=*/true));
+  if (options.print_config) return write_result(train::config_to_yaml(request.config, /*origins=*/true));
   request.resume = options.resume;
   request.allow_change = options.allow_change;
   request.dry_run = options.dry_run;
@@ -140,7 +134,7 @@ void run(const TrainOptions& options, const CLI::App& command) {
       train::train(request, posix_file_system(), display.sink(), &stop_token(), display.observer());
   if (options.dry_run) return;
   display.finish(outcome);
-  print(outcome.checkpoint.string() + "\n");
+  write_result(outcome.checkpoint.string() + "\n");
 }
 
 }  // namespace
