@@ -168,16 +168,33 @@ Path temporary_beside(const Path& path) {
   return parent_directory(plain) / name;
 }
 
+FileReplacement::FileReplacement(FileSystem& files, Path path)
+    : files_(files),
+      path_(std::move(path)),
+      temporary_(temporary_beside(path_)),
+      file_(files_.create(temporary_)) {}
+
+FileReplacement::~FileReplacement() {
+  if (renamed_) return;
+  file_.reset();
+  try {
+    remove_tree(files_, temporary_);
+  } catch (const Error&) {  // the error that led here is the one to tell
+  }
+}
+
+void FileReplacement::commit() {
+  file_->sync();
+  file_->close();
+  files_.rename(temporary_, path_);
+  renamed_ = true;
+  files_.sync_directory(parent_directory(path_));
+}
+
 void replace_file(FileSystem& files, const Path& path, std::string_view bytes) {
-  const Path temporary = temporary_beside(path);
-  with_cleaning(files, temporary, [&] {
-    const std::unique_ptr<OutputFile> file = files.create(temporary);
-    file->write(bytes);
-    file->sync();
-    file->close();
-    files.rename(temporary, path);
-  });
-  files.sync_directory(parent_directory(path));
+  FileReplacement file(files, path);
+  file.write(bytes);
+  file.commit();
 }
 
 void replace_link(FileSystem& files, const Path& target, const Path& path) {

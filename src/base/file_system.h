@@ -58,7 +58,28 @@ void remove_tree(FileSystem& files, const std::filesystem::path& path);
 // A name beside `path` that no other process or thread uses: "<folder>/.tmp-<name>-<process>-<count>".
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 
-// Writes beside `path`, syncs, and renames over it: readers see the old bytes or the new, never a part.
+// A file that is written beside `path` and takes its place at commit(): readers see the old bytes or the new,
+// never a part. Without a commit nothing of it is left.
+class FileReplacement {
+ public:
+  FileReplacement(FileSystem& files, std::filesystem::path path);
+  FileReplacement(const FileReplacement&) = delete;
+  FileReplacement& operator=(const FileReplacement&) = delete;
+  ~FileReplacement();
+
+  void write(std::string_view bytes) { file_->write(bytes); }
+  // Syncs, closes, renames over `path` and syncs its folder.
+  void commit();
+
+ private:
+  FileSystem& files_;
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  std::unique_ptr<OutputFile> file_;
+  bool renamed_ = false;
+};
+
+// A FileReplacement of bytes that are at hand.
 void replace_file(FileSystem& files, const std::filesystem::path& path, std::string_view bytes);
 // Points the link `path` to `target`, replacing the link that was there in one step.
 void replace_link(FileSystem& files, const std::filesystem::path& target, const std::filesystem::path& path);

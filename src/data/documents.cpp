@@ -4,9 +4,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "data/lines.h"
+#include "data/rows.h"
 #include "io/compressed.h"
-#include "io/json.h"
 #include "io/utf8.h"
 
 namespace precis {
@@ -21,82 +20,40 @@ struct FieldPair {
 constexpr FieldPair kPairs[] = {
     {"document", "summary"}, {"article", "highlights"}, {"article", "abstract"}, {"report", "summary"}};
 
-[[noreturn]] void refuse(const std::string& where, std::string what, std::string expected = "",
-                         std::string found = "") {
-  throw Error(
-      ErrorKind::kData,
-      {.what = std::move(what), .where = where, .expected = std::move(expected), .found = std::move(found)});
-}
-
-const Json* member(const Json& row, const std::string& name) {
-  const auto found = row.find(name);
-  return found == row.end() ? nullptr : &*found;
-}
-
-const Json& required(const Json& row, const std::string& name, const std::string& where) {
-  const Json* value = member(row, name);
-  if (value == nullptr) refuse(where, "no field '" + name + "' in the row");
-  return *value;
-}
-
-std::string string_of(const Json& value, const std::string& name, const std::string& where) {
-  if (!value.is_string()) refuse(where, "bad field '" + name + '\'', "a string", value.type_name());
-  return value.get<std::string>();
-}
-
-std::vector<std::string> strings_of(const Json& value, const std::string& name, const std::string& where) {
-  if (!value.is_array()) refuse(where, "bad field '" + name + '\'', "a list of strings", value.type_name());
-  std::vector<std::string> strings;
-  for (const Json& item : value) strings.push_back(string_of(item, name, where));
-  return strings;
-}
-
-std::string document_field(const Json& row, const DocumentOptions& options, const std::string& where) {
+std::string document_field(const Row& row, const DocumentOptions& options) {
   if (!options.document_field.empty()) return options.document_field;
   for (const FieldPair& pair : kPairs) {
-    if (member(row, pair.document) != nullptr) return pair.document;
+    if (find_field(row, pair.document) != nullptr) return pair.document;
   }
-  refuse(where, "no document in the row",
-         "a field 'document', 'article' or 'report', or one named as document field");
+  refuse_row(row.where, "no document in the row",
+             "a field 'document', 'article' or 'report', or one named as document field");
 }
 
-std::vector<std::string> summaries_of(const Json& row, const std::string& document,
-                                      const DocumentOptions& options, const std::string& where) {
+std::vector<std::string> summaries_of(const Row& row, const std::string& document,
+                                      const DocumentOptions& options) {
   if (!options.summary_field.empty()) {
-    const Json& value = required(row, options.summary_field, where);
-    if (value.is_array()) return strings_of(value, options.summary_field, where);
-    return {string_of(value, options.summary_field, where)};
+    const Json& value = required_field(row, options.summary_field);
+    if (value.is_array()) return string_list_field(row, value, options.summary_field);
+    return {string_field(row, value, options.summary_field)};
   }
-  if (const Json* list = member(row, "summaries")) return strings_of(*list, "summaries", where);
+  if (const Json* list = find_field(row, "summaries")) return string_list_field(row, *list, "summaries");
   // `summary` goes with any document; the other names only with their own.
   for (const FieldPair& pair : kPairs) {
     const std::string name = pair.summary;
     if (document != pair.document && name != "summary") continue;
-    const Json* value = member(row, name);
-    if (value != nullptr && !value->is_null()) return {string_of(*value, name, where)};
+    const Json* value = find_field(row, name);
+    if (value != nullptr && !value->is_null()) return {string_field(row, *value, name)};
   }
   return {};
 }
 
-std::optional<std::string> query_of(const Json& row, const DocumentOptions& options,
-                                    const std::string& where) {
+std::optional<std::string> query_of(const Row& row, const DocumentOptions& options) {
   const std::string name = options.query_field.empty() ? "query" : options.query_field;
-  if (!options.query_field.empty()) return string_of(required(row, name, where), name, where);
-  const Json* value = member(row, name);
+  if (!options.query_field.empty()) return string_field(row, required_field(row, name), name);
+  const Json* value = find_field(row, name);
   if (value == nullptr || value->is_null()) return std::nullopt;
-  return string_of(*value, name, where);
+  return string_field(row, *value, name);
 }
-
-std::string id_of(const Json& row, int64_t line, const std::string& where) {
-  const Json* value = member(row, "id");
-  if (value == nullptr || value->is_null()) return std::to_string(line);
-  if (value->is_number_integer()) return value->dump();
-  if (!value->is_string()) refuse(where, "bad field 'id'", "a string or an integer", value->type_name());
-  return value->get<std::string>();
-}
-
-// JSON's own white space: what a blank line may hold.
-bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r") == std::string_view::npos; }
 
 InputFormat format_of(const std::filesystem::path& path, InputFormat wanted) {
   if (wanted != InputFormat::kAuto) return wanted;
@@ -119,23 +76,21 @@ class DocumentReader::Implementation {
  public:
   Implementation(const std::filesystem::path& path, DocumentOptions options)
       : name_(path.string()), options_(std::move(options)), format_(format_of(path, options_.format)) {
-    std::unique_ptr<ByteStream> stream = open_stream(path);
     if (format_ == InputFormat::kJsonLines) {
-      lines_.emplace(std::move(stream), options_.max_line_bytes);
+      rows_.emplace(path, RowOptions{options_.replace_invalid_utf8, options_.max_line_bytes});
     } else {
-      text_ = std::move(stream);
+      text_ = open_stream(path);
     }
   }
 
   std::optional<Document> next() {
     if (format_ == InputFormat::kText) return whole_text();
-    for (Line line; lines_->next(line);) {
-      const std::string where = name_ + ":" + std::to_string(line.number);
+    while (rows_->advance()) {
       try {
-        if (line.too_long) {
-          refuse(where, "line too long", "at most " + std::to_string(options_.max_line_bytes) + " bytes");
-        }
-        if (!is_blank(line.text)) return document_of(line, where);
+        const Row row = rows_->row();
+        Document document = document_of(row, options_);
+        replaced_ += row.replaced;  // only of rows that are used
+        return document;
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::kData || skipped_ >= options_.skip_bad_lines) throw;
         ++skipped_;
@@ -162,7 +117,7 @@ class DocumentReader::Implementation {
       if (got == 0) break;
       used += got;
       if (static_cast<int64_t>(used) > options_.max_line_bytes) {
-        refuse(name_, "text too long", "at most " + std::to_string(options_.max_line_bytes) + " bytes");
+        refuse_row(name_, "text too long", "at most " + std::to_string(options_.max_line_bytes) + " bytes");
       }
     }
     bytes.resize(used);
@@ -173,39 +128,28 @@ class DocumentReader::Implementation {
       if (!options_.replace_invalid_utf8) {
         const int64_t line =
             1 + std::count(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(invalid), '\n');
-        refuse(name_ + ":" + std::to_string(line), "invalid UTF-8", "",
-               describe_invalid_utf8(bytes, invalid, mark));
+        refuse_row(name_ + ":" + std::to_string(line), "invalid UTF-8", "",
+                   describe_invalid_utf8(bytes, invalid, mark));
       }
       bytes = replace_invalid_utf8(bytes, replaced_);
     }
     return Document{.id = name_, .text = std::move(bytes), .where = name_};
   }
 
-  Document document_of(const Line& line, const std::string& where) {
-    std::string repaired;
-    std::string_view text = line.text;
-    int64_t replaced = 0;
-    if (options_.replace_invalid_utf8) {
-      repaired = replace_invalid_unicode_in_json(text, replaced);
-      text = repaired;
-    }
-    const Json row = parse_json(text, name_, ErrorKind::kData, {.line = line.number, .byte = line.byte});
-    if (!row.is_object()) refuse(where, "bad row", "a JSON object", row.type_name());
-    const std::string field = document_field(row, options_, where);
-    Document document{.id = id_of(row, line.number, where),
-                      .text = string_of(required(row, field, where), field, where),
-                      .query = query_of(row, options_, where),
-                      .summaries = summaries_of(row, field, options_, where),
-                      .line = line.number,
-                      .where = where};
-    replaced_ += replaced;  // only of rows that are used
-    return document;
+  static Document document_of(const Row& row, const DocumentOptions& options) {
+    const std::string field = document_field(row, options);
+    return {.id = row_id(row).value_or(std::to_string(row.line)),
+            .text = string_field(row, required_field(row, field), field),
+            .query = query_of(row, options),
+            .summaries = summaries_of(row, field, options),
+            .line = row.line,
+            .where = row.where};
   }
 
   std::string name_;
   DocumentOptions options_;
   InputFormat format_;
-  std::optional<LineReader> lines_;
+  std::optional<RowReader> rows_;
   std::unique_ptr<ByteStream> text_;
   int64_t skipped_ = 0;
   int64_t replaced_ = 0;

@@ -143,22 +143,31 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
   return loss;
 }
 
+std::vector<DocumentLoss> pack_losses(const models::BartModel& model, const std::vector<Example>& examples,
+                                      const DocumentPack& pack, const MemoryBatch& memory) {
+  const at::NoGradGuard no_grad;
+  StreamedCrossAttention attention(memory);
+  const at::Tensor nll_N = decode_loss(model, target_batch(model, examples, pack), attention, {}, 0.0)
+                               .nll_N.to(at::kCPU, at::kDouble);
+  const double* nll = nll_N.const_data_ptr<double>();
+  std::vector<DocumentLoss> losses;
+  for (const int64_t document : pack.documents) {
+    DocumentLoss& loss = losses.emplace_back();
+    loss.tokens = static_cast<int64_t>(examples[document].target.size());
+    for (int64_t i = 0; i < loss.tokens; ++i) loss.nll_sum += *nll++;
+  }
+  return losses;
+}
+
 std::vector<DocumentLoss> document_losses(const models::BartModel& model,
                                           const std::vector<Example>& examples, int64_t window,
                                           const StopToken* stop) {
-  const at::NoGradGuard no_grad;
   std::vector<DocumentLoss> losses(examples.size());
   for (const DocumentPack& pack : packs_of(model, examples, window)) {
     throw_if_stopped(stop);
-    StreamedCrossAttention attention(encode_pack(model, pack, {}, stop));
-    const at::Tensor nll_N = decode_loss(model, target_batch(model, examples, pack), attention, {}, 0.0)
-                                 .nll_N.to(at::kCPU, at::kDouble);
-    const double* nll = nll_N.data_ptr<double>();
-    for (const int64_t document : pack.documents) {
-      DocumentLoss& loss = losses[document];
-      loss.tokens = static_cast<int64_t>(examples[document].target.size());
-      for (int64_t i = 0; i < loss.tokens; ++i) loss.nll_sum += *nll++;
-    }
+    const std::vector<DocumentLoss> of_pack =
+        pack_losses(model, examples, pack, encode_pack(model, pack, {}, stop));
+    for (size_t b = 0; b < of_pack.size(); ++b) losses[pack.documents[b]] = of_pack[b];
   }
   return losses;
 }

@@ -62,7 +62,12 @@ struct DocumentLoss {
   int64_t tokens = 0;  // of the target, BOS and EOS included
 };
 
-// Loss of each example without gradient or dropout, in the examples' order; keys and values are streamed.
+// Losses of a pack's documents, in the pack's order, over their memory: no gradient, no dropout; keys and
+// values are streamed. `pack.documents` are indices into `examples`.
+std::vector<DocumentLoss> pack_losses(const models::BartModel& model, const std::vector<Example>& examples,
+                                      const DocumentPack& pack, const MemoryBatch& memory);
+
+// Loss of each example, encoded here, in the examples' order.
 std::vector<DocumentLoss> document_losses(const models::BartModel& model,
                                           const std::vector<Example>& examples, int64_t window,
                                           const StopToken* stop = nullptr);
