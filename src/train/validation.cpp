@@ -6,58 +6,9 @@
 #include <utility>
 
 #include "base/error.h"
-#include "generate/generate.h"
-#include "memory/encode.h"
-#include "memory/packs.h"
+#include "evaluate/model_results.h"
 
 namespace precis::train {
-
-namespace {
-
-struct Summaries {
-  std::vector<std::string> texts;  // in the order of the examples
-  int64_t tokens = 0;
-};
-
-Summaries summarize(const models::BartModel& model, const Tokenizer& tokenizer, const Dataset& set,
-                    const ValidationRequest& request) {
-  const at::NoGradGuard no_grad;
-  std::vector<std::vector<memory::Window>> windows;
-  for (const memory::Example& example : set.examples) {
-    windows.push_back(memory::cut_windows(model.config(), example.document, request.window));
-  }
-  Summaries summaries;
-  summaries.texts.resize(set.examples.size());
-  int64_t done = 0;
-  for (const memory::DocumentPack& pack : memory::pack_documents(std::move(windows))) {
-    memory::throw_if_stopped(request.stop);
-    memory::HeldCrossAttention attention(memory::encode_pack(model, pack, {}, request.stop));
-    const std::vector<generate::Generated> results = generate::generate(
-        model, attention, pack.size(), *request.generation, {.on_step = {}, .stop = request.stop});
-    for (int64_t b = 0; b < pack.size(); ++b) {
-      const auto& ids = results[b].token_ids;
-      summaries.texts[pack.documents[b]] = tokenizer.decode(ids, /*skip_special=*/true);
-      summaries.tokens +=
-          std::count_if(ids.begin(), ids.end(), [&](int32_t id) { return !tokenizer.is_special(id); });
-    }
-    done += pack.size();
-    if (request.progress) request.progress(done, static_cast<int64_t>(set.examples.size()));
-  }
-  return summaries;
-}
-
-std::array<double, 4> mean_rouge(const Summaries& summaries, const Dataset& set) {
-  std::array<double, 4> means = {};
-  for (size_t i = 0; i < summaries.texts.size(); ++i) {
-    const evaluate::RougeScores scores =
-        evaluate::rouge(set.references[i], summaries.texts[i], /*stemmer=*/true);
-    for (size_t type = 0; type < means.size(); ++type) means[type] += scores[type].fmeasure;
-  }
-  for (double& mean : means) mean /= static_cast<double>(summaries.texts.size());
-  return means;
-}
-
-}  // namespace
 
 double ValidationResult::metric(const std::string& name) const {
   if (name == "loss") return loss;
@@ -75,17 +26,35 @@ ValidationResult validate(const models::BartModel& model, const Tokenizer& token
                           const ValidationRequest& request) {
   ValidationResult result;
   result.documents = static_cast<int64_t>(set.examples.size());
+  const double documents = static_cast<double>(result.documents);
+  evaluate::ModelRequest model_request;
+  model_request.window = request.window;
+  model_request.generation = request.generation;
+  model_request.stop = request.stop;
+  if (request.progress) {
+    model_request.progress = [&](double done, const std::string&) {
+      request.progress(static_cast<int64_t>(done), result.documents);
+    };
+  }
+  const std::vector<evaluate::ModelResult> results =
+      evaluate::model_results(model, set.examples, model_request);
   double nll_sum = 0.0;
-  for (const memory::DocumentLoss& loss :
-       memory::document_losses(model, set.examples, request.window, request.stop)) {
-    nll_sum += loss.nll_sum;
-    result.tokens += loss.tokens;
+  int64_t written = 0;
+  std::array<double, 4> rouge = {};
+  for (size_t i = 0; i < results.size(); ++i) {
+    nll_sum += results[i].loss.nll_sum;
+    result.tokens += results[i].loss.tokens;
+    if (!request.generation) continue;
+    const generate::TokenSequence& ids = results[i].summary;
+    written += std::count_if(ids.begin(), ids.end(), [&](int32_t id) { return !tokenizer.is_special(id); });
+    const evaluate::RougeScores scores =
+        evaluate::rouge(set.references[i], tokenizer.decode(ids, /*skip_special=*/true), /*stemmer=*/true);
+    for (size_t type = 0; type < rouge.size(); ++type) rouge[type] += scores[type].fmeasure / documents;
   }
   result.loss = nll_sum / static_cast<double>(result.tokens);
   if (request.generation) {
-    const Summaries summaries = summarize(model, tokenizer, set, request);
-    result.rouge = mean_rouge(summaries, set);
-    result.mean_length = static_cast<double>(summaries.tokens) / static_cast<double>(result.documents);
+    result.rouge = rouge;
+    result.mean_length = static_cast<double>(written) / documents;
   }
   return result;
 }
