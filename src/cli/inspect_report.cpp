@@ -20,13 +20,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool exists(const fs::path& path) {
+bool is_there(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
 
 bool has_tokenizer(const fs::path& directory) {
-  return exists(directory / "tokenizer.json") || exists(directory / "vocab.json");
+  return is_there(directory / "tokenizer.json") || is_there(directory / "vocab.json");
 }
 
 Json weights_report(const WeightFiles& files) {
@@ -131,14 +131,14 @@ void verify_vocabulary(const Tokenizer& tokenizer, const models::BartConfig& con
 }
 
 void inspect_model(const fs::path& path, bool verify, const StopToken& stop, Json& report) {
-  const bool has_manifest = exists(path / kManifestName);
+  const bool has_manifest = is_there(path / kManifestName);
   // Digests first: they name the damaged file whatever else its damage would lead to.
   Json manifest;
   if (has_manifest) manifest = verify ? verify_directory(path) : read_manifest(path);
   const Json raw = read_model_config(path);
   const models::BartConfig config = models::BartConfig::from_json(raw, (path / "config.json").string());
   const WeightFiles weights = WeightFiles::open(path);
-  const bool is_checkpoint = exists(path / train::kStateName);
+  const bool is_checkpoint = is_there(path / train::kStateName);
 
   report["kind"] = is_checkpoint ? "checkpoint" : "model";
   report["model_type"] = raw["model_type"];
@@ -183,10 +183,10 @@ void inspect_tokenizer(const fs::path& path, bool verify, Json& report) {
 }
 
 [[noreturn]] void nothing_to_inspect(const fs::path& path) {
-  const bool is_run = exists(path / "latest");
+  const bool is_run = is_there(path / "latest");
   throw Error(
       ErrorKind::kModel,
-      {.what = exists(path) ? "neither a model, a checkpoint nor a tokenizer" : "no such file or directory",
+      {.what = is_there(path) ? "neither a model, a checkpoint nor a tokenizer" : "no such file or directory",
        .where = path.string(),
        .expected = "a directory with config.json, or tokenizer.json, or vocab.json and merges.txt; or a "
                    ".safetensors file",
@@ -198,10 +198,10 @@ void inspect_tokenizer(const fs::path& path, bool verify, Json& report) {
 Json inspect_report(const fs::path& path, bool verify, const StopToken& stop) {
   std::error_code ignored;
   Json report = {{"kind", nullptr}, {"path", path.string()}, {"verified", nullptr}};
-  if (!exists(path)) nothing_to_inspect(path);
+  if (!is_there(path)) nothing_to_inspect(path);
   if (!fs::is_directory(path, ignored)) {
     inspect_weights(path, verify, stop, report);
-  } else if (exists(path / "config.json") || exists(path / kManifestName)) {
+  } else if (is_there(path / "config.json") || is_there(path / kManifestName)) {
     inspect_model(path, verify, stop, report);
   } else if (has_tokenizer(path)) {
     inspect_tokenizer(path, verify, report);
