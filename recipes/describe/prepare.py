@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Makes the data set of the demo: Debian's package descriptions and manual pages, as JSON Lines.
+
+Everything comes from the machine's own apt sources, without root, and stays below one folder. What is there
+is not made again. Python's standard library, apt-get, dpkg-deb and groff are all it needs."""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+
+import debian
+import descriptions
+import manuals
+import split
+
+PACKAGES = ["manpages", "manpages-dev", "perl-doc"]
+HELD_OUT = {"test": {"description": 400, "manual": 40}, "validation": {"description": 200, "manual": 20}}
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def say(message):
+    print(message, file=sys.stderr, flush=True)
+
+
+def write_rows(path, rows):
+    with open(path, "w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read(path):
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def fetch(folder):
+    """The lists and the pages' packages, where they are not there yet."""
+    done = folder / "fetched"
+    if done.exists():
+        return
+    apt = debian.PrivateApt(folder / "apt")
+    say("fetching package lists and " + ", ".join(PACKAGES) + " with apt-get")
+    apt.update()
+    shutil.rmtree(folder / "root", ignore_errors=True)
+    apt.unpack(PACKAGES, folder / "root")
+    done.touch()
+
+
+def description_rows(folder):
+    apt_lists = debian.PrivateApt(folder / "apt")
+    source = {}
+    for path in apt_lists.lists("_Packages"):
+        source.update(descriptions.sources(read(path)))
+    rows = {}
+    for path in apt_lists.lists("_Translation-en"):
+        for package, document, summary in descriptions.descriptions(read(path)):
+            rows[package] = {"id": f"package/{package}", "kind": "description", "document": document,
+                             "summary": summary, "source": source.get(package, package)}
+    return [rows[package] for package in sorted(rows)]
+
+
+def manual_rows(folder):
+    debian.require("groff", "groff")
+    say("rendering manual pages with groff")
+    return [{"id": f"manual/{page}", "kind": "manual", "document": document, "summary": summary}
+            for page, document, summary in manuals.manuals(folder / "root/usr/share/man")]
+
+
+def words(row):
+    return len(row["document"].split())
+
+
+def write_data(folder, seed):
+    """Every file of the data set, complete or not at all."""
+    say("reading package descriptions")
+    rows = split.unique(description_rows(folder))
+    counts = {"descriptions": len(rows)}
+    pages = split.unique(manual_rows(folder))
+    longest = max(pages, key=words)
+    pages.remove(longest)
+    counts["manuals"] = len(pages)
+    say("holding out whole families of rows")
+    train, held_out = split.split(rows + pages, HELD_OUT, seed)
+    predictions, width = split.lead(held_out["test"])
+
+    data = folder / "data.new"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    for name, part in {"train": train, **held_out}.items():
+        write_rows(data / f"{name}.jsonl", part)
+    write_rows(data / "test-shuffled.jsonl", split.shuffled_documents(held_out["test"]))
+    write_rows(data / "test-lead.jsonl", predictions)
+    (data / "longest.txt").write_text(longest["document"] + "\n", encoding="utf-8")
+    counts.update({name: len(part) for name, part in {"train": train, **held_out}.items()})
+    facts = {"recipe": recipe_digest(), "seed": seed, **counts, "lead_words": width, "longest": {
+        "id": longest["id"], "summary": longest["summary"], "words": words(longest)}}
+    (data / "facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    data.rename(folder / "data")
+    return facts
+
+
+def recipe_digest():
+    """Of these programs: data made by others is made again."""
+    names = ["debian.py", "descriptions.py", "manuals.py", "prepare.py", "split.py"]
+    return hashlib.sha256(b"".join((HERE / name).read_bytes() for name in names)).hexdigest()
+
+
+def made_already(folder, seed):
+    try:
+        facts = json.loads(read(folder / "data" / "facts.json"))
+    except (OSError, ValueError):
+        return None
+    return facts if facts.get("recipe") == recipe_digest() and facts.get("seed") == seed else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/demo"), help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="which rows are held out, and the order of the others")
+    parser.add_argument("--refresh", action="store_true", help="fetch lists and pages again")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.refresh:
+        (options.out / "fetched").unlink(missing_ok=True)
+        shutil.rmtree(options.out / "data", ignore_errors=True)
+    facts = made_already(options.out, options.seed)
+    if facts is None:
+        fetch(options.out)
+        facts = write_data(options.out, options.seed)
+    print(f"{facts['descriptions']:,} descriptions and {facts['manuals']:,} manual pages: {facts['train']:,} rows "
+          f"to train on, {facts['validation']:,} to validate, {facts['test']:,} to test")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (debian.FetchError, OSError) as error:
+        sys.exit(f"prepare.py: {error}")
