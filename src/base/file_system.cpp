@@ -168,9 +168,27 @@ Path temporary_beside(const Path& path) {
   return parent_directory(plain) / name;
 }
 
+namespace {
+
+// A device or a pipe must not be renamed over, and a directory can't be: told before the long work.
+Path checked_target(Path path) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    throw Error(ErrorKind::kIo,
+                {.what = "can't write here",
+                 .where = path.string(),
+                 .expected = "a regular file or a new name",
+                 .found = std::filesystem::is_directory(status) ? "a directory" : "no regular file"});
+  }
+  return path;
+}
+
+}  // namespace
+
 FileReplacement::FileReplacement(FileSystem& files, Path path)
     : files_(files),
-      path_(std::move(path)),
+      path_(checked_target(std::move(path))),
       temporary_(temporary_beside(path_)),
       file_(files_.create(temporary_)) {}
 

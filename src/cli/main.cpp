@@ -87,8 +87,7 @@ int run(int argc, char** argv) {
     return usage_failure(app, error);
   }
   // A result that could not be written is a failure even if the work went well.
-  if (std::fflush(stdout) != 0)
-    throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
+  flush_results();
   return 0;
 }
 

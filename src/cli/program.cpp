@@ -107,8 +107,20 @@ void check_stop() {
   if (stop_token().requested()) throw Error(stop_token().reason(), {.what = "stopped by a signal"});
 }
 
+void notify_replaced(int64_t count, const std::string& file) {
+  if (count == 0) return;
+  log(log_sink(), LogLevel::kWarning,
+      file + ": " + std::to_string(count) + " stretches of invalid UTF-8 replaced by U+FFFD");
+}
+
 void write_result(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
+    throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
+  }
+}
+
+void flush_results() {
+  if (std::fflush(stdout) != 0) {
     throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
   }
 }

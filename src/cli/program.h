@@ -39,11 +39,15 @@ void refuse_cuda(const CommonOptions& options, const std::string& command);
 LogSink log_sink();
 // Set by SIGINT and SIGTERM.
 StopToken& stop_token();
+// Warns of invalid UTF-8 that --invalid-utf8 replaced in `file`; says nothing for 0.
+void notify_replaced(int64_t count, const std::string& file);
 // Throws Error{kInterrupted} or Error{kTerminated} once a signal has come.
 void check_stop();
 
 // To stdout; Error{kIo} where it can't be written. What stays buffered is written at the program's end.
 void write_result(const std::string& text);
+// Sends what is buffered on its way; Error{kIo} where it can't be written.
+void flush_results();
 
 // Each command's file defines one of these: it adds the sub-command and its callback.
 void add_summarize(CLI::App& app);

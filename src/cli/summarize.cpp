@@ -11,9 +11,11 @@
 #include "cli/generation_options.h"
 #include "cli/program.h"
 #include "cli/progress.h"
+#include "cli/sources_text.h"
 #include "data/documents.h"
 #include "evaluate/examples.h"
 #include "generate/generate.h"
+#include "generate/sources.h"
 #include "io/descriptor.h"
 #include "io/json.h"
 #include "memory/cross_attention.h"
@@ -43,6 +45,7 @@ struct SummarizeOptions {
   std::string input_format = "auto";
   std::string document_field;
   std::string invalid_utf8 = "error";
+  bool explain = false;
   Json generation = Json::object();
 };
 
@@ -52,7 +55,9 @@ struct Inputs {
 };
 
 struct Seconds {
-  double load = 0, read = 0, encode = 0, decode = 0;
+  double load = 0, read = 0, encode = 0, decode = 0, explain = 0;
+
+  double total() const { return load + read + encode + decode + explain; }
 };
 
 struct Summary {
@@ -63,6 +68,9 @@ struct Summary {
   int64_t windows = 0;
   int64_t memory_rows = 0;
   Seconds seconds;
+  // With --explain:
+  std::string source;
+  std::vector<generate::SentenceSources> sources;
 };
 
 Inputs find_inputs(const SummarizeOptions& options) {
@@ -131,7 +139,15 @@ class Summarizer {
     summary.windows = static_cast<int64_t>(pack.windows_B.front().size());
     summary.memory_rows = pack.rows_B.front();
     summary.seconds.read = read_seconds + seconds_since(read_start);
-    write(encode(pack, summary), summary);
+    memory::MemoryBatch memory = encode(pack, summary);
+    if (options_.explain) {
+      write(memory, summary);
+      summary.source = std::move(document.text);
+      explain(memory, pack.windows_B.front(), summary);
+    } else {
+      write(std::move(memory), summary);
+    }
+    tell(summary);
     return summary;
   }
 
@@ -162,10 +178,24 @@ class Summarizer {
     summary.generated = std::move(generate::generate(model_, attention, 1, generation_, callbacks).front());
     summary.text = tokenizer_.decode(summary.generated.token_ids, true);
     summary.seconds.decode = seconds_since(start);
+  }
+
+  void explain(const memory::MemoryBatch& memory, const std::vector<memory::Window>& windows,
+               Summary& summary) {
+    check_stop();
+    const Clock::time_point start = Clock::now();
+    progress_.update(1.0, summary.id + ": finding the sources");
+    summary.sources = generate::find_sources(model_, tokenizer_, memory, windows,
+                                             tokenizer_.encode(summary.source), summary.generated.token_ids);
+    summary.seconds.explain = seconds_since(start);
+  }
+
+  void tell(const Summary& summary) {
+    const Seconds& seconds = summary.seconds;
     progress_.finish(1.0, summary.id + ": " + std::to_string(summary.input_tokens) + " tokens read in " +
                               std::to_string(summary.windows) + " windows, " +
                               std::to_string(summary.generated.token_ids.size() - 1) + " tokens written, " +
-                              format_seconds(summary.seconds.encode + summary.seconds.decode));
+                              format_seconds(seconds.encode + seconds.decode + seconds.explain));
   }
 
   const SummarizeOptions& options_;
@@ -179,38 +209,59 @@ class Summarizer {
   double load_seconds_;
 };
 
-Json to_json(const Summary& summary, const std::string& model) {
+Json sources_json(const std::vector<generate::SentenceSources>& sources) {
+  Json list = Json::array();
+  for (const generate::SentenceSources& sentence : sources) {
+    Json passages = Json::array();
+    for (const generate::Passage& passage : sentence.passages) {
+      passages.push_back(
+          {{"start", passage.span.begin}, {"end", passage.span.end}, {"weight", passage.weight}});
+    }
+    list.push_back({{"sentence", sentence.sentence}, {"passages", std::move(passages)}});
+  }
+  return list;
+}
+
+Json to_json(const Summary& summary, const std::string& model, bool explain) {
   const Seconds& seconds = summary.seconds;
-  return {{"id", summary.id},
-          {"summary", summary.text},
-          {"token_ids", summary.generated.token_ids},
-          {"finish_reason", generate::name(summary.generated.finish_reason)},
-          {"model", model},
-          {"input_tokens", summary.input_tokens},
-          {"windows", summary.windows},
-          {"memory_rows", summary.memory_rows},
-          {"truncated", false},
-          {"output_tokens", static_cast<int64_t>(summary.generated.token_ids.size()) - 1},
-          {"seconds",
-           {{"load", seconds.load},
-            {"read", seconds.read},
-            {"encode", seconds.encode},
-            {"decode", seconds.decode},
-            {"total", seconds.load + seconds.read + seconds.encode + seconds.decode}}},
-          {"peak_memory_bytes", peak_memory_bytes()}};
+  Json json = {{"id", summary.id},
+               {"summary", summary.text},
+               {"token_ids", summary.generated.token_ids},
+               {"finish_reason", generate::name(summary.generated.finish_reason)},
+               {"model", model},
+               {"input_tokens", summary.input_tokens},
+               {"windows", summary.windows},
+               {"memory_rows", summary.memory_rows},
+               {"truncated", false},
+               {"output_tokens", static_cast<int64_t>(summary.generated.token_ids.size()) - 1},
+               {"seconds",
+                {{"load", seconds.load},
+                 {"read", seconds.read},
+                 {"encode", seconds.encode},
+                 {"decode", seconds.decode},
+                 {"total", seconds.total()}}},
+               {"peak_memory_bytes", peak_memory_bytes()}};
+  if (explain) {
+    json["seconds"]["explain"] = seconds.explain;
+    json["sources"] = sources_json(summary.sources);
+  }
+  return json;
+}
+
+std::string to_text(const Summary& summary, bool explain) {
+  std::string text = summary.text + "\n";
+  if (explain) text += "\n" + describe_sources(summary.sources, summary.source);
+  return text;
 }
 
 // Each result is on its way before the next document is begun.
-void print(const Summary& summary, const std::string& model, const std::string& format, bool first) {
-  std::string text;
-  if (format == "text") {
-    text = (first ? "" : "\n") + summary.text + "\n";
+void print(const Summary& summary, const std::string& model, const SummarizeOptions& options, bool first) {
+  if (options.format == "text") {
+    write_result((first ? "" : "\n") + to_text(summary, options.explain));
   } else {
-    text = to_json(summary, model).dump(format == "json" ? 2 : -1) + "\n";
+    write_result(to_json(summary, model, options.explain).dump(options.format == "json" ? 2 : -1) + "\n");
   }
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
-  }
+  flush_results();
 }
 
 void summarize(const SummarizeOptions& options) {
@@ -230,15 +281,11 @@ void summarize(const SummarizeOptions& options) {
       const Clock::time_point start = Clock::now();
       std::optional<Document> document = reader.next();
       if (!document) break;
-      print(summarizer.summarize(std::move(*document), seconds_since(start)), inputs.model, options.format,
+      print(summarizer.summarize(std::move(*document), seconds_since(start)), inputs.model, options,
             documents == 0);
       ++documents;
     }
-    if (reader.replaced_bytes() > 0) {
-      log(log_sink(), LogLevel::kWarning,
-          file + ": " + std::to_string(reader.replaced_bytes()) +
-              " stretches of invalid UTF-8 replaced by U+FFFD");
-    }
+    notify_replaced(reader.replaced_bytes(), file);
   }
   if (documents == 0) log(log_sink(), LogLevel::kWarning, "there was no document to summarize");
 }
@@ -267,6 +314,8 @@ void add_summarize(CLI::App& app) {
   command.add_option("--invalid-utf8", options->invalid_utf8, "replace: U+FFFD for invalid bytes, counted")
       ->check(CLI::IsMember({"error", "replace"}))
       ->capture_default_str();
+  command.add_flag("--explain", options->explain,
+                   "Also where in the document each sentence comes from: the passages attended to most");
   add_generation_options(command, options->generation);
   add_common_options(command, options->common);
   command.callback([options] { summarize(*options); });

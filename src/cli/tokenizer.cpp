@@ -52,12 +52,6 @@ void append_number(int64_t number, std::string& out) {
 
 std::string quoted(const std::string& text) { return Json(text).dump(); }
 
-void notify_replaced(int64_t count, const std::string& file) {
-  if (count == 0) return;
-  log(log_sink(), LogLevel::kWarning,
-      file + ": " + std::to_string(count) + " stretches of invalid UTF-8 replaced by U+FFFD");
-}
-
 struct TrainOptions {
   CommonOptions common;
   InputOptions input;

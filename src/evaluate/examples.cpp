@@ -45,7 +45,7 @@ std::optional<memory::Example> make_example(const Document& document, const Toke
     throw Error(ErrorKind::kData, {.what = "row '" + document.id + "' has no summary",
                                    .where = document.where,
                                    .expected = "a summary that is not empty",
-                                   .hint = "data.on_empty_summary: skip leaves such rows out"});
+                                   .hint = options.skip_setting + " leaves such rows out"});
   }
   memory::Example example;
   example.id = document.id;
@@ -57,9 +57,9 @@ std::optional<memory::Example> make_example(const Document& document, const Toke
       throw Error(ErrorKind::kData, {.what = "the summary of row '" + document.id + "' is too long",
                                      .where = document.where,
                                      .expected = "at most " + std::to_string(options.max_target_tokens) +
-                                                 " tokens with BOS and EOS (max_target_tokens)",
+                                                 " tokens with BOS and EOS (" + options.length_setting + ")",
                                      .found = std::to_string(kept + 2),
-                                     .hint = "target_overflow: truncate cuts and counts such targets"});
+                                     .hint = options.truncate_setting + " cuts and counts such targets"});
     }
     kept = options.max_target_tokens - 2;
     ++counts.truncated_targets;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "data/documents.h"
@@ -16,6 +17,10 @@ struct ExampleOptions {
   int64_t max_target_tokens = 1024;    // BOS and EOS included
   bool truncate_long_targets = false;  // `target_overflow: truncate`: keeps BOS, the first tokens and EOS
   bool skip_empty_summaries = false;   // `on_empty_summary: skip`
+  // How a person writes these three, for errors.
+  std::string length_setting = "max_target_tokens";
+  std::string truncate_setting = "target_overflow: truncate";
+  std::string skip_setting = "data.on_empty_summary: skip";
 };
 
 // What was left out or cut, for the output: never silent.

@@ -36,8 +36,8 @@ class Runner {
  private:
   void run_pack(const memory::DocumentPack& pack) {
     const double size = static_cast<double>(pack.size());
-    memory::MemoryBatch memory = memory::encode_pack(
-        model_, pack, {}, request_.stop, [&](int64_t windows, int64_t all) {
+    memory::MemoryBatch memory =
+        memory::encode_pack(model_, pack, {}, request_.stop, [&](int64_t windows, int64_t all) {
           show(size * kEncodingShare * static_cast<double>(windows) / static_cast<double>(all),
                std::to_string(windows) + " of " + std::to_string(all) + " windows encoded");
         });
@@ -57,9 +57,8 @@ class Runner {
       const double share = kEncodingShare + (1 - kEncodingShare) * static_cast<double>(tokens) / most;
       show(static_cast<double>(pack.size()) * share, std::to_string(tokens) + " tokens written");
     };
-    std::vector<generate::Generated> summaries =
-        generate::generate(model_, attention, pack.size(), *request_.generation,
-                           {.on_step = on_step, .stop = request_.stop});
+    std::vector<generate::Generated> summaries = generate::generate(
+        model_, attention, pack.size(), *request_.generation, {.on_step = on_step, .stop = request_.stop});
     for (size_t b = 0; b < summaries.size(); ++b) {
       results_[pack.documents[b]].summary = std::move(summaries[b].token_ids);
     }

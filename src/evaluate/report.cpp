@@ -6,10 +6,13 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "evaluate/answers.h"
 
 namespace precis::evaluate {
 
 namespace {
+
+constexpr double kPercent = 100.0;
 
 Mean mean_of(const std::vector<double>& values) {
   return {std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()),
@@ -36,16 +39,15 @@ RougeMean rouge_mean(const std::vector<Score>& scores) {
 Metrics parse_metrics(const std::vector<std::string>& names) {
   Metrics metrics;
   for (const std::string& name : names) {
-    if (name == "qa") {
-      throw Error(ErrorKind::kUnsupported,
-                  {.what = "exact match and F1 are not built", .where = "--metrics"});
-    }
-    bool* const metric = name == "rouge" ? &metrics.rouge : name == "loss" ? &metrics.loss : nullptr;
+    bool* const metric = name == "rouge"  ? &metrics.rouge
+                         : name == "qa"   ? &metrics.qa
+                         : name == "loss" ? &metrics.loss
+                                          : nullptr;
     if (metric == nullptr) {
-      const std::string near = nearest_name(name, {"rouge", "loss"});
+      const std::string near = nearest_name(name, {"rouge", "qa", "loss"});
       throw Error(ErrorKind::kUsage, {.what = "unknown metric",
                                       .where = "--metrics",
-                                      .expected = "rouge or loss, with commas between",
+                                      .expected = "rouge, qa or loss, with commas between",
                                       .found = "'" + name + "'",
                                       .hint = near.empty() ? "" : "did you mean " + near + "?"});
     }
@@ -53,7 +55,7 @@ Metrics parse_metrics(const std::vector<std::string>& names) {
   }
   if (names.empty()) {
     throw Error(ErrorKind::kUsage,
-                {.what = "no metric is named", .where = "--metrics", .expected = "rouge or loss"});
+                {.what = "no metric is named", .where = "--metrics", .expected = "rouge, qa or loss"});
   }
   return metrics;
 }
@@ -63,6 +65,11 @@ void Scores::add_prediction(std::span<const std::string> references, const std::
   if (metrics_.rouge) {
     const RougeScores scores = rouge(references, prediction, metrics_.stemmer);
     for (size_t type = 0; type < scores.size(); ++type) rouge_[type].push_back(scores[type]);
+  }
+  if (metrics_.qa) {
+    const AnswerScore score = answer_score(references, prediction);
+    exact_match_.push_back(kPercent * score.exact_match);
+    f1_.push_back(kPercent * score.f1);
   }
 }
 
@@ -78,6 +85,10 @@ Report Scores::report() const {
   if (metrics_.rouge) {
     report.rouge.emplace();
     for (size_t type = 0; type < rouge_.size(); ++type) (*report.rouge)[type] = rouge_mean(rouge_[type]);
+  }
+  if (metrics_.qa) {
+    report.exact_match = mean_of(exact_match_);
+    report.f1 = mean_of(f1_);
   }
   if (metrics_.loss) {
     report.loss = nll_sum_ / static_cast<double>(tokens_);

@@ -17,12 +17,14 @@ namespace precis::evaluate {
 
 struct Metrics {
   bool rouge = false;
+  bool qa = false;
   bool loss = false;
   bool stemmer = true;  // of ROUGE
+
+  bool predictions() const { return rouge || qa; }
 };
 
-// "rouge" and "loss". Throws Error{kUsage} naming the one that is neither, and for an empty list;
-// Error{kUnsupported} for "qa".
+// "rouge", "qa" and "loss". Throws Error{kUsage} naming the one that is none of them, and for an empty list.
 Metrics parse_metrics(const std::vector<std::string>& names);
 
 // A plain mean over documents, and the 95 % interval of its bootstrap.
@@ -40,6 +42,8 @@ struct RougeMean {
 struct Report {
   int64_t documents = 0;
   std::optional<std::array<RougeMean, 4>> rouge;  // in the order of kRougeNames, 0 to 1
+  std::optional<Mean> exact_match;                // in percent, as SQuAD's
+  std::optional<Mean> f1;                         // in percent
   std::optional<double> loss;                     // token-weighted mean, natural log
   int64_t tokens = 0;                             // of the targets
 };
@@ -58,6 +62,7 @@ class Scores {
  private:
   Metrics metrics_;
   std::array<std::vector<Score>, 4> rouge_;
+  std::vector<double> exact_match_, f1_;
   double nll_sum_ = 0.0;
   int64_t tokens_ = 0;
   int64_t predictions_ = 0;

@@ -66,7 +66,8 @@ std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> window
 
   std::vector<DocumentPack> packs;
   for (const int64_t document : order) {
-    const bool fits = !packs.empty() && rows[document] * (packs.back().size() + 1) <= kDocumentPackRows &&
+    const bool fits = !packs.empty() && packs.back().size() < kDocumentPackDocuments &&
+                      rows[document] * (packs.back().size() + 1) <= kDocumentPackRows &&
                       !too_unlike(packs.back().rows_B.front(), rows[document]);
     if (!fits) packs.emplace_back();
     DocumentPack& pack = packs.back();

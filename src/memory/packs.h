@@ -35,8 +35,10 @@ struct EncoderPack {
 inline constexpr int64_t kEncoderPackPositions = 4096;
 // The most padded memory rows in one decoder call (a single longer document goes alone).
 inline constexpr int64_t kDocumentPackRows = 16384;
+// The most documents in one: beam search holds every beam's scores of the whole vocabulary.
+inline constexpr int64_t kDocumentPackDocuments = 64;
 
-// Documents of like length together. Each pack is bounded by kDocumentPackRows.
+// Documents of like length together. Each pack is bounded by both.
 std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents);
 
 // The windows of a document pack in encoder calls, longest together.
