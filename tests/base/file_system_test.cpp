@@ -84,6 +84,25 @@ TEST(FileSystem, AReplacementThatReturnedSurvivesACrash) {
   EXPECT_FALSE(std::filesystem::exists(folder / "h"));
 }
 
+TEST(FileSystem, AReplacementWithoutACommitLeavesTheOldFileAndNoRubbish) {
+  const TemporaryDirectory folder;
+  const auto path = folder.write("f", "old");
+  { FileReplacement(posix_file_system(), path).write("new"); }
+  EXPECT_EQ(bytes_of(path), "old");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(FileSystem, WhatIsNoFileIsNotReplaced) {
+  const TemporaryDirectory folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  for (const std::filesystem::path& path :
+       {std::filesystem::path("/dev/null"), folder.path(), folder / "pipe"}) {
+    EXPECT_THROW(replace_file(posix_file_system(), path, "x"), Error) << path;
+  }
+  EXPECT_EQ(std::filesystem::status(folder / "pipe").type(), std::filesystem::file_type::fifo);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
 TEST(FileSystem, AFullDiskNamesFileAndBytes) {
   const TemporaryDirectory folder;
   std::signal(SIGXFSZ, SIG_IGN);

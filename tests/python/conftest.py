@@ -68,3 +68,19 @@ def run():
         return done
 
     return call
+
+
+@pytest.fixture(scope="session")
+def sharp(tmp_path_factory):
+    """(directory, model, tokenizer) of a small model that writes sentences; positions and the rest in sharp_model.py."""
+    import torch
+    from transformers.utils import logging
+
+    from sharp_model import write_sharp_model
+
+    logging.set_verbosity_error()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small models are faster so
+    folder = tmp_path_factory.mktemp("sharp") / "model"
+    yield (folder, *write_sharp_model(folder))
+    torch.set_num_threads(threads)
