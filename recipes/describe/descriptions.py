@@ -28,11 +28,13 @@ def long_text(lines):
         words = " ".join(line.split())
         if words in ("", "."):
             running = False
-        elif running and not line.startswith((" ", "\t")):
+            continue
+        indented = line.startswith((" ", "\t"))
+        if running and not indented:
             paragraphs[-1] += " " + words
         else:
             paragraphs.append(words)
-            running = True
+        running = not indented
     return "\n".join(paragraphs)
 
 

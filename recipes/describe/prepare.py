@@ -72,17 +72,32 @@ def words(row):
     return len(row["document"].split())
 
 
+def all_rows(folder):
+    """Every row there is, each document once. Kept, since another seed splits the same rows."""
+    kept = folder / "rows.json"
+    try:
+        made = json.loads(read(kept))
+        if made["recipe"] == recipe_digest():
+            return made["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or half written
+    fetch(folder)
+    say("reading package descriptions")
+    rows = description_rows(folder)
+    rows = split.unique(rows + manual_rows(folder))
+    kept.write_text(json.dumps({"recipe": recipe_digest(), "rows": rows}), encoding="utf-8")
+    return rows
+
+
 def write_data(folder, seed):
     """Every file of the data set, complete or not at all."""
-    say("reading package descriptions")
-    rows = split.unique(description_rows(folder))
-    counts = {"descriptions": len(rows)}
-    pages = split.unique(manual_rows(folder))
-    longest = max(pages, key=words)
-    pages.remove(longest)
-    counts["manuals"] = len(pages)
+    rows = all_rows(folder)
+    longest = max((row for row in rows if row["kind"] == "manual"), key=words)
+    rows.remove(longest)
+    counts = {name: sum(row["kind"] == kind for row in rows)
+              for name, kind in (("descriptions", "description"), ("manuals", "manual"))}
     say("holding out whole families of rows")
-    train, held_out = split.split(rows + pages, HELD_OUT, seed)
+    train, held_out = split.split(rows, HELD_OUT, seed)
     predictions, width = split.lead(held_out["test"])
 
     data = folder / "data.new"
@@ -125,10 +140,10 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     if options.refresh:
         (options.out / "fetched").unlink(missing_ok=True)
+        (options.out / "rows.json").unlink(missing_ok=True)
         shutil.rmtree(options.out / "data", ignore_errors=True)
     facts = made_already(options.out, options.seed)
     if facts is None:
-        fetch(options.out)
         facts = write_data(options.out, options.seed)
     print(f"{facts['descriptions']:,} descriptions and {facts['manuals']:,} manual pages: {facts['train']:,} rows "
           f"to train on, {facts['validation']:,} to validate, {facts['test']:,} to test")
