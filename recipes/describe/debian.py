@@ -5,7 +5,6 @@ import pathlib
 import shutil
 import subprocess
 
-LISTS = "lists"  # below state/
 # Read after the machine's own configuration, so that its sources, proxies and keys stay in force. Hooks are
 # dropped: they look after the system's lists, not these.
 CONFIGURATION = """\
@@ -66,7 +65,7 @@ class PrivateApt:
         self.configuration.write_text(CONFIGURATION.format(folder=self.folder), encoding="utf-8")
 
     def lists(self, suffix):
-        return sorted((self.folder / "state" / LISTS).glob("*" + suffix))
+        return sorted((self.folder / "state" / "lists").glob("*" + suffix))
 
     def update(self):
         """Fetches the lists. apt-get says 0 even where nothing came: what counts is what is there."""

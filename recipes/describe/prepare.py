@@ -18,6 +18,7 @@ import split
 
 PACKAGES = ["manpages", "manpages-dev", "perl-doc"]
 HELD_OUT = {"test": {"description": 400, "manual": 40}, "validation": {"description": 200, "manual": 20}}
+FEWEST_DESCRIPTIONS = 20_000  # fewer are not the archive's main list
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -84,6 +85,10 @@ def all_rows(folder):
     fetch(folder)
     say("reading package descriptions")
     rows = description_rows(folder)
+    if len(rows) < FEWEST_DESCRIPTIONS:
+        (folder / "fetched").unlink()
+        raise debian.FetchError(f"only {len(rows):,} package descriptions came, where Debian has some 60,000; was a "
+                                f"list left out?\n{debian.tail(folder / 'apt' / 'apt.log')}")
     rows = split.unique(rows + manual_rows(folder))
     kept.write_text(json.dumps({"recipe": recipe_digest(), "rows": rows}), encoding="utf-8")
     return rows
@@ -153,4 +158,5 @@ if __name__ == "__main__":
     try:
         main()
     except (debian.FetchError, OSError) as error:
-        sys.exit(f"prepare.py: {error}")
+        say(f"prepare.py: {error}")
+        sys.exit(5)

@@ -97,7 +97,8 @@ def test_pointers_are_told_from_pages():
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
 def test_groff_renders_whole_pages_without_breaks_hyphens_or_escapes(tmp_path):
     words = " ".join(f"extraordinarily{i}" for i in range(5000))
-    source = f".TH LONG 3 2023 test\n.SH NAME\nlong \\- a \\fBbold\\fP caf\u00e9\n.SH TEXT\n{words}\n"
+    paragraph = "a paragraph of " + "several words and more, " * 20 + "on one line"
+    source = f".TH LONG 3 2023 test\n.SH NAME\nlong \\- a \\fBbold\\fP caf\u00e9\n.SH TEXT\n{paragraph}\n.PP\n{words}\n"
     folder = tmp_path / "man3"
     folder.mkdir()
     (folder / "long.3.gz").write_bytes(gzip.compress(source.encode("utf-8")))
@@ -105,7 +106,8 @@ def test_groff_renders_whole_pages_without_breaks_hyphens_or_escapes(tmp_path):
     (folder / "link.3.gz").symlink_to("long.3.gz")
     [(name, document, summary)] = manuals.manuals(tmp_path)
     assert (name, summary) == ("long.3", "a bold caf\u00e9")
-    assert document.split() == ["TEXT", *words.split()]
+    assert document.split("\n")[:2] == ["TEXT", paragraph]
+    assert document.split() == ["TEXT", *paragraph.split(), *words.split()]
 
 
 def row(name, document, summary, source=None, kind="description"):
@@ -210,7 +212,7 @@ def test_the_report_fits_80_columns_and_has_a_dozen_examples(tmp_path, capsys):
         "seconds": {"total": 12.3}}))
     rows = [row(f"package/lib{'x' * 30}{i}", "d", "real " * 12) for i in range(20)]
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    (tmp_path / "trained.jsonl").write_text("".join(json.dumps({"id": r["id"], "prediction": f" P{i}"}) + "\n"
+    (tmp_path / "trained.jsonl").write_text("".join(json.dumps({"id": r["id"], "prediction": f" P{i}" + " word" * 30}) + "\n"
                                                     for i, r in enumerate(rows)))
     for part in (report.print_scores, report.print_examples, report.print_longest):
         part(tmp_path, tmp_path)
