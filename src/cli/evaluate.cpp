@@ -274,7 +274,7 @@ void add_evaluate(CLI::App& app) {
                   "rouge; qa: exact match and F1 of SQuAD, in percent; loss: of a model (default: rouge, and "
                   "the loss of a model)")
       ->delimiter(',')
-      ->expected(1);
+      ->allow_extra_args(false);
   command.add_option("--format", options->format, "How the scores are printed")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();

@@ -65,7 +65,7 @@ void add_generation_options(CLI::App& command, Json& values) {
             [&values, name = option.name](const std::vector<int64_t>& value) { values[name] = value; },
             option.help)
         ->delimiter(',')
-        ->expected(1)
+        ->allow_extra_args(false)
         ->group(group);
   }
 }

@@ -173,8 +173,9 @@ void complete(InitConfig& config, const Tokenizer& tokenizer) {
   default_token(config, "bos_token_id", tokenizer.bos(), "BOS");
   default_token(config, "eos_token_id", tokenizer.eos(), "EOS");
   const Json eos = config.model["eos_token_id"];
+  const Json first = eos.is_array() && !eos.empty() ? eos.front() : eos;
   for (const char* key : {"decoder_start_token_id", "forced_eos_token_id"}) {
-    if (!config.model.contains(key)) config.model[key] = eos;
+    if (!config.model.contains(key)) config.model[key] = first;
   }
   if (!config.model.contains("vocab_size")) config.model["vocab_size"] = tokenizer.id_limit();
 }
@@ -223,7 +224,7 @@ Json generation_config(const InitConfig& config, const std::string& file, const 
   });
   Json values = {{"bos_token_id", model.bos_token_id},
                  {"decoder_start_token_id", model.decoder_start_token_id},
-                 {"eos_token_id", model.eos_token_id},
+                 {"eos_token_id", model.to_json()["eos_token_id"]},
                  {"pad_token_id", model.pad_token_id}};
   for (const char* key : kGenerationKeys) {
     if (model.raw.contains(key)) values[key] = model.raw[key];

@@ -150,7 +150,7 @@ void add_train(CLI::App& app) {
   command
       ->add_option("--allow-change", options->allow_change,
                    "A key, a section, data or model that a resumed run may change")
-      ->expected(1);
+      ->allow_extra_args(false);
   command->add_flag("--dry-run", options->dry_run, "Print the memory plan and stop");
   command->add_flag("--print-config", options->print_config, "Print every key with its origin and stop");
   add_common_options(*command, options->common);

@@ -89,12 +89,12 @@ Generation make_generation(const TrainConfig& config, const models::BartConfig& 
   for (const char* key : {"max_new_tokens", "min_new_tokens", "min_length", "transformers_version"}) {
     json.erase(key);
   }
-  const auto set_missing = [&](const char* key, int64_t value) {
+  const auto set_missing = [&](const char* key, const Json& value) {
     if (!json.contains(key) || json[key].is_null()) json[key] = value;
   };
   set_missing("bos_token_id", model.bos_token_id);
   set_missing("pad_token_id", model.pad_token_id);
-  set_missing("eos_token_id", model.eos_token_id);
+  set_missing("eos_token_id", model.to_json()["eos_token_id"]);
   set_missing("decoder_start_token_id", model.decoder_start_token_id);
   json["num_beams"] = config.validation.num_beams;
   if (config.validation.num_beams == 1) {  // transformers refuses to save these without beams

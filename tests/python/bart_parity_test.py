@@ -266,6 +266,18 @@ def test_vocabulary_unlike_the_embedding(small):
     assert done.returncode == 4 and "[101, 24]" in done.stderr and "[102, 24]" in done.stderr
 
 
+def test_several_end_tokens_are_read_and_kept(small):
+    folder, model, inputs = small
+    path = folder / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": [2, 11]}))
+    done, _ = ours(folder / "model", inputs, torch.float32, folder, folder / "saved")
+    assert done.returncode == 0, done.stderr
+    assert BartConfig.from_pretrained(folder / "saved").eos_token_id == [2, 11]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": [2, 101]}))
+    done, _ = ours(folder / "model", inputs, torch.float32, folder)
+    assert done.returncode == 4 and "eos_token_id" in done.stderr
+
+
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=NAMES.get)
 def test_saved_model_loads_in_transformers(tmp_path, dtype, tied):

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 
 import pytest
 import torch
@@ -111,9 +112,12 @@ def test_standard_input_is_text(run, precis, sharp):
 def test_options_of_generation_reach_the_search(run, precis, sharp):
     text = document(random.Random(2), 12)
     for options in (dict(num_beams=1, max_new_tokens=9), dict(num_beams=4, min_length=20, length_penalty=2.0),
-                    dict(no_repeat_ngram_size=1, max_length=15, forced_eos_token_id=2)):
-        flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), str(value))]
-        [result] = parse(summarize(run, precis, sharp[0], "--format", "jsonl", "--window", str(WINDOW), *flags,
+                    dict(no_repeat_ngram_size=1, max_length=15, forced_eos_token_id=2),
+                    dict(num_beams=2, eos_token_id=[2, ids(sharp[2], "o")[0], ids(sharp[2], ".")[0]], min_length=3)):
+        spelt = {name: str(value).strip("[]").replace(" ", "") for name, value in options.items()}
+        flags = [part for name, value in spelt.items() for part in ("--" + name.replace("_", "-"), value)]
+        # A list takes one argument: what follows it is a file's name.
+        [result] = parse(summarize(run, precis, sharp[0], "--format", "jsonl", "--window", str(WINDOW), *flags, "-",
                                    input=text))
         assert result["token_ids"] == expected_ids(sharp, text, **options), options
 
@@ -146,13 +150,15 @@ def test_sources_are_where_the_attention_fell(run, precis, sharp, query):
     draw = random.Random(4)
     # Characters of one to four bytes, one of them an accent that stands on its own.
     text = document(draw, 7) + " na\u00efve e\u0301 \u4e2d\u6587. \U0001f600 an end! " + document(draw, 6)
+    # A least length, so that there is more than one sentence.
     [result] = parse(summarize(run, precis, sharp[0], "--explain", "--format", "jsonl", "--window", str(WINDOW),
-                               *(["--query", query] if query else []), input=text))
-    check(sharp, result, text, query)
+                               "--min-length", "40", "--max-length", "48", *(["--query", query] if query else []),
+                               input=text))
+    check(sharp, result, text, query, min_length=40, max_length=48)
     assert list(result) == [*FIELDS, "sources"]
     assert result["seconds"]["total"] == pytest.approx(sum(v for k, v in result["seconds"].items() if k != "total"))
     assert [s["sentence"] for s in result["sources"]] == [
-        part.strip() + "." for part in result["summary"].removesuffix(".").split(".")]
+        part.strip() for part in re.findall(r"[^.]*\.|[^.]+$", result["summary"])]
     assert len(result["sources"]) >= 2
 
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

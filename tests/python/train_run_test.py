@@ -151,6 +151,16 @@ def test_resume_with_other_settings_is_refused_unless_allowed(world, tmp_path, c
     train(tmp_path, changed, "--allow-change", flag)
 
 
+def test_every_difference_is_told_with_the_flags_that_allow_it(world, tmp_path):
+    train(tmp_path, config_of(world, tmp_path / "out", steps=2, validation={"every": 0}))
+    changed = config_of(world, tmp_path / "out", steps=3, validation={"every": 0},
+                        optimizer={"learning_rate": 5e-4}, batch={"documents": 1})
+    done = train(tmp_path, changed, expect=2)
+    flags = done.stderr.split("allow them (")[1].split(")")[0].split()
+    assert flags.count("--allow-change") == 2
+    train(tmp_path, changed, *flags)
+
+
 def test_resume_with_other_data_or_another_model_is_refused(world, tmp_path):
     config = config_of(world, tmp_path / "out", steps=2, validation={"every": 0})
     train(tmp_path, config)

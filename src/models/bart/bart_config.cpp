@@ -94,6 +94,15 @@ int64_t integer(const Json& value, const std::string& where, const char* name, i
   return number;
 }
 
+// Generation may end at several tokens; the first of them is the one that windows and targets end with.
+int64_t token(const Json& value, const std::string& where, const char* name, int64_t vocabulary) {
+  if (std::string_view(name) != "eos_token_id" || !value.is_array() || value.empty()) {
+    return integer(value, where, name, 0, vocabulary - 1);
+  }
+  for (const Json& item : value) integer(item, where, name, 0, vocabulary - 1);
+  return value.front().get<int64_t>();
+}
+
 void check_heads(const BartConfig& config, const std::string& where, const char* name, int64_t heads) {
   if (config.d_model % heads == 0) return;
   fail(where, name, "a divisor of d_model = " + std::to_string(config.d_model), std::to_string(heads));
@@ -123,7 +132,7 @@ BartConfig BartConfig::from_json(const Json& raw, const std::string& where) {
   }
   for (const IntegerField& field : kTokens) {
     const Json* value = find(raw, field.name);
-    if (value != nullptr) config.*field.member = integer(*value, where, field.name, 0, config.vocab_size - 1);
+    if (value != nullptr) config.*field.member = token(*value, where, field.name, config.vocab_size);
     if (config.*field.member >= config.vocab_size) {
       fail(where, field.name, "a token below vocab_size = " + std::to_string(config.vocab_size),
            "the default " + std::to_string(config.*field.member));
@@ -176,7 +185,11 @@ Json BartConfig::to_json() const {
     result[field.name] = this->*field.member;
     if (find(result, field.alias) != nullptr) result[field.alias] = this->*field.member;
   }
-  for (const IntegerField& field : kTokens) result[field.name] = this->*field.member;
+  for (const IntegerField& field : kTokens) {
+    const Json* value = find(result, field.name);
+    const bool is_list = value != nullptr && value->is_array() && !value->empty();
+    if (!is_list || value->front() != Json(this->*field.member)) result[field.name] = this->*field.member;
+  }
   for (const RealField& field : kReals) result[field.name] = this->*field.member;
   for (const BooleanField& field : kBooleans) result[field.name] = this->*field.member;
   result["activation_function"] = activation_function;

@@ -29,7 +29,7 @@ struct BartConfig {
   bool tie_word_embeddings = true;
   int64_t pad_token_id = 1;
   int64_t bos_token_id = 0;
-  int64_t eos_token_id = 2;
+  int64_t eos_token_id = 2;  // the first where the file has a list
   int64_t decoder_start_token_id = 2;
   Json raw;  // the file as read; unknown keys are kept and written back
 
