@@ -88,10 +88,14 @@ class Trainer {
     began_ = Clock::now();
     write_start(resumed);
     try {
-      if (resumed) after_update();  // what the earlier session did not come to
-      while (!over()) {
+      // Asked once an update: with a time limit the answer changes by itself, and the last update must be
+      // saved.
+      bool last = over();
+      if (resumed) after_update(last);  // what the earlier session did not come to
+      while (!last) {
         update();
-        after_update();
+        last = over();
+        after_update(last);
       }
     } catch (const Error& error) {
       if (state_.step > saved_step_ && error.kind() != ErrorKind::kIo) save();
@@ -192,9 +196,8 @@ class Trainer {
   }
 
   // Validation and checkpoint, where this step has them.
-  void after_update() {
+  void after_update(bool last) {
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
-    const bool last = over();
     bool best = false;
     if (setup_.validation && state_.validated_step < state_.step && (last || due(config_.validation.every))) {
       best = validate_now();

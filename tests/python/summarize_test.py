@@ -78,6 +78,13 @@ def test_the_json_of_a_document(run, precis, sharp, tmp_path):
     check(sharp, result, "an the. of a treats.", window=POSITIONS)  # --window is the positions where it isn't given
 
 
+def test_peak_memory_is_this_programs_own(run, precis, sharp):
+    """A child's ru_maxrss starts at what its parent holds."""
+    ballast = b"x" * 2**30
+    [result] = parse(summarize(run, precis, sharp[0], "--format", "jsonl", input="an the"))
+    assert 10 * 2**20 < result["peak_memory_bytes"] < len(ballast)
+
+
 def test_json_lines_in_the_order_of_the_rows(run, precis, sharp, tmp_path):
     draw = random.Random(1)
     rows = [{"id": "first", "document": document(draw, 3), "query": QUERY}, {"document": document(draw, 9)},

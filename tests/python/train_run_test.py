@@ -293,3 +293,14 @@ def test_time_limit_ends_the_run_with_the_rate_at_zero(world, tmp_path):
     assert 3 < len(steps) < 100000
     assert steps[-1]["learning_rate"] < 0.1 * 1e-3
     assert events(tmp_path / "out", "validation")[-1]["step"] == steps[-1]["step"]
+
+
+@pytest.mark.parametrize("limit", [0.3, 0.37, 0.41, 0.46, 0.53, 0.61])
+def test_the_last_update_before_a_time_limit_is_validated_and_saved(world, tmp_path, limit):
+    """The clock may run out while a checkpoint is being written: such an update was once the last, yet not validated."""
+    config = config_of(world, tmp_path / "out", steps=100000, time_limit=limit, validation={"every": 0, "generate": False},
+                       checkpoint={"every": 1, "keep": 1})
+    train(tmp_path, config)
+    last = events(tmp_path / "out", "step")[-1]["step"]
+    assert [event["step"] for event in events(tmp_path / "out", "validation")] == [last]
+    assert checkpoints(tmp_path / "out") == [f"step-{last:08d}"]
