@@ -28,6 +28,7 @@ struct EvaluateOptions {
   CommonOptions common;
   std::string model, data;              // the form with a model
   std::string predictions, references;  // the form that scores
+  std::string baseline;                 // of that form: another system's predictions
   std::vector<std::string> metrics;
   std::string output;
   std::string format = "text";
@@ -99,9 +100,15 @@ Set read_set(const EvaluateOptions& options, const Tokenizer& tokenizer, const m
 }
 
 void print_report(const EvaluateOptions& options, const evaluate::Report& report,
-                  const evaluate::ExampleCounts& counts) {
-  if (options.format == "text") return write_result(report_text(report));
-  write_result(pretty_json(report_json(report, counts)));
+                  const evaluate::ExampleCounts& counts,
+                  const std::optional<evaluate::Comparisons>& comparisons = {}) {
+  if (options.format == "text") {
+    return write_result(report_text(report) +
+                        (comparisons ? comparisons_text(*comparisons, options.baseline) : ""));
+  }
+  Json json = report_json(report, counts);
+  if (comparisons) json["baseline"] = comparisons_json(*comparisons);
+  write_result(pretty_json(json));
 }
 
 void tell_counts(const evaluate::ExampleCounts& counts) {
@@ -194,7 +201,14 @@ void score_predictions(const EvaluateOptions& options) {
     log(log_sink(), LogLevel::kWarning,
         std::to_string(pairs.empty_references) + " references are empty: ROUGE is 0 there");
   }
-  print_report(options, scores.report(), {});
+  std::optional<evaluate::Comparisons> comparisons;
+  if (!options.baseline.empty()) {
+    evaluate::Scores baseline(metrics);
+    evaluate::score_predictions({options.baseline, options.references, options.summary_field}, baseline,
+                                &stop_token());
+    comparisons = scores.compare(baseline);
+  }
+  print_report(options, scores.report(), {}, comparisons);
 }
 
 [[noreturn]] void wrong_form(const std::string& what) {
@@ -223,6 +237,7 @@ void run(const EvaluateOptions& options) {
   }
   if (options.model.empty()) wrong_form("no model is named");
   if (options.data.empty()) wrong_form("--data is missing");
+  if (!options.baseline.empty()) wrong_form("--baseline goes with predictions alone");
   evaluate_model(options);
 }
 
@@ -269,6 +284,9 @@ void add_evaluate(CLI::App& app) {
                      "JSON Lines with `id` and `prediction` (or `summary`)");
   command.add_option("--references", options->references,
                      "JSON Lines with `id` and `summary` or `summaries`");
+  command.add_option("--baseline", options->baseline,
+                     "Another system's predictions: prints the differences and, from the paired bootstrap, "
+                     "their one-sided p-values");
   command
       .add_option("--metrics", options->metrics,
                   "rouge; qa: exact match and F1 of SQuAD, in percent; loss: of a model (default: rouge, and "

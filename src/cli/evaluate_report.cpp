@@ -39,6 +39,19 @@ std::string rouge_line(const char* name, const evaluate::RougeMean& mean) {
   return table_line(name, 100 * mean.fmeasure.value, {100 * interval.low, 100 * interval.high}, rest);
 }
 
+Json comparison_json(const evaluate::Comparison& comparison, const char* score) {
+  return {{score, comparison.baseline},
+          {"difference", comparison.paired.difference},
+          {"p_value", comparison.paired.share_not_better}};
+}
+
+std::string comparison_line(const char* name, const evaluate::Comparison& comparison, double scale) {
+  char line[96];
+  std::snprintf(line, sizeof line, "%-12s %8.2f %11.2f %9.3f\n", name, scale * comparison.baseline,
+                scale * comparison.paired.difference, comparison.paired.share_not_better);
+  return line;
+}
+
 }  // namespace
 
 Json report_json(const evaluate::Report& report, const evaluate::ExampleCounts& counts) {
@@ -77,6 +90,30 @@ std::string report_text(const evaluate::Report& report) {
   if (report.exact_match)
     text += table_line("exact match", report.exact_match->value, report.exact_match->interval);
   if (report.f1) text += table_line("f1", report.f1->value, report.f1->interval);
+  return text;
+}
+
+Json comparisons_json(const evaluate::Comparisons& comparisons) {
+  Json json = Json::object();
+  if (comparisons.rouge) {
+    for (size_t type = 0; type < comparisons.rouge->size(); ++type) {
+      json[evaluate::kRougeNames[type]] = comparison_json((*comparisons.rouge)[type], "fmeasure");
+    }
+  }
+  if (comparisons.exact_match) json["exact_match"] = comparison_json(*comparisons.exact_match, "score");
+  if (comparisons.f1) json["f1"] = comparison_json(*comparisons.f1, "score");
+  return json;
+}
+
+std::string comparisons_text(const evaluate::Comparisons& comparisons, const std::string& name) {
+  std::string text = "\nbeside " + name + "\n               score  difference   p-value\n";
+  if (comparisons.rouge) {
+    for (size_t type = 0; type < comparisons.rouge->size(); ++type) {
+      text += comparison_line(evaluate::kRougeNames[type], (*comparisons.rouge)[type], 100);
+    }
+  }
+  if (comparisons.exact_match) text += comparison_line("exact match", *comparisons.exact_match, 1);
+  if (comparisons.f1) text += comparison_line("f1", *comparisons.f1, 1);
   return text;
 }
 

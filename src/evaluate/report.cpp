@@ -14,23 +14,32 @@ namespace {
 
 constexpr double kPercent = 100.0;
 
-Mean mean_of(const std::vector<double>& values) {
-  return {std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()),
-          bootstrap_mean(values)};
+double plain_mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+Mean mean_of(const std::vector<double>& values) { return {plain_mean(values), bootstrap_mean(values)}; }
+
+std::vector<double> fmeasures_of(const std::vector<Score>& scores) {
+  std::vector<double> fmeasures(scores.size());
+  std::transform(scores.begin(), scores.end(), fmeasures.begin(),
+                 [](const Score& score) { return score.fmeasure; });
+  return fmeasures;
+}
+
+Comparison compare_values(const std::vector<double>& values, const std::vector<double>& baseline) {
+  return {plain_mean(baseline), paired_bootstrap(values, baseline)};
 }
 
 RougeMean rouge_mean(const std::vector<Score>& scores) {
   RougeMean mean;
-  std::vector<double> fmeasures;
-  fmeasures.reserve(scores.size());
   for (const Score& score : scores) {
     mean.precision += score.precision;
     mean.recall += score.recall;
-    fmeasures.push_back(score.fmeasure);
   }
   mean.precision /= static_cast<double>(scores.size());
   mean.recall /= static_cast<double>(scores.size());
-  mean.fmeasure = mean_of(fmeasures);
+  mean.fmeasure = mean_of(fmeasures_of(scores));
   return mean;
 }
 
@@ -95,6 +104,22 @@ Report Scores::report() const {
     report.tokens = tokens_;
   }
   return report;
+}
+
+Comparisons Scores::compare(const Scores& baseline) const {
+  Comparisons comparisons;
+  if (metrics_.rouge) {
+    comparisons.rouge.emplace();
+    for (size_t type = 0; type < rouge_.size(); ++type) {
+      (*comparisons.rouge)[type] =
+          compare_values(fmeasures_of(rouge_[type]), fmeasures_of(baseline.rouge_[type]));
+    }
+  }
+  if (metrics_.qa) {
+    comparisons.exact_match = compare_values(exact_match_, baseline.exact_match_);
+    comparisons.f1 = compare_values(f1_, baseline.f1_);
+  }
+  return comparisons;
 }
 
 }  // namespace precis::evaluate

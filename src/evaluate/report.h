@@ -48,6 +48,18 @@ struct Report {
   int64_t tokens = 0;                             // of the targets
 };
 
+// Two systems on the same documents: the baseline's mean, and the paired bootstrap of the difference.
+struct Comparison {
+  double baseline = 0.0;
+  PairedBootstrap paired;
+};
+
+struct Comparisons {
+  std::optional<std::array<Comparison, 4>> rouge;  // F-measures, in the order of kRougeNames, 0 to 1
+  std::optional<Comparison> exact_match;           // in percent
+  std::optional<Comparison> f1;                    // in percent
+};
+
 class Scores {
  public:
   explicit Scores(const Metrics& metrics) : metrics_(metrics) {}
@@ -58,6 +70,9 @@ class Scores {
 
   // At least one document must have been added.
   Report report() const;
+
+  // `baseline` has been given the same documents in the same order, for the same metrics.
+  Comparisons compare(const Scores& baseline) const;
 
  private:
   Metrics metrics_;

@@ -273,6 +273,47 @@ def test_scoring_equals_rouge_score(run, precis, tmp_path):
     assert report(run, precis, *files) == report(run, precis, *files)
 
 
+def test_a_baseline_is_compared_document_by_document(run, precis, tmp_path):
+    draw = random.Random(11)
+    words = "memory window cache gradient decoder states beam".split()
+    sources = [draw.choices(words, k=9) for _ in range(80)]
+    noisy = lambda row, share: " ".join(word if draw.random() > share else "noise" for word in row)
+    write_rows(tmp_path / "r.jsonl", [{"id": i, "summary": " ".join(row)} for i, row in enumerate(sources)])
+    for name, share in (("good", 0.45), ("near", 0.47), ("bad", 0.9)):
+        rows = [{"id": i, "prediction": noisy(row, share)} for i, row in enumerate(sources)]
+        write_rows(tmp_path / f"{name}.jsonl", draw.sample(rows, len(rows)))  # the join is by id, not by place
+
+    scorer = rouge_scorer.RougeScorer(TYPES, use_stemmer=True)
+    def fmeasures(name, kind):
+        texts = {row["id"]: row["prediction"] for row in read_lines(tmp_path / f"{name}.jsonl")}
+        return np.array([scorer.score(" ".join(row), texts[i])[kind].fmeasure for i, row in enumerate(sources)])
+
+    seen = []
+    for a, b in (("good", "bad"), ("bad", "good"), ("good", "near"), ("good", "good")):
+        files = ["--predictions", tmp_path / f"{a}.jsonl", "--references", tmp_path / "r.jsonl", "--baseline",
+                 tmp_path / f"{b}.jsonl", "--metrics", "rouge,qa"]
+        result = report(run, precis, *files)
+        assert list(result["baseline"]) == [*TYPES, "exact_match", "f1"]
+        for kind in TYPES:
+            mine, other = fmeasures(a, kind), fmeasures(b, kind)
+            found = result["baseline"][kind]
+            assert found["fmeasure"] == pytest.approx(other.mean(), abs=1e-9)
+            assert found["difference"] == pytest.approx((mine - other).mean(), abs=1e-9)
+            picks = np.random.default_rng(0).integers(len(sources), size=(20000, len(sources)))
+            p_value = ((mine - other)[picks].mean(axis=1) <= 0).mean()
+            # 1,000 resamples: four standard deviations of a share are at most 0.063.
+            assert found["p_value"] == pytest.approx(p_value, abs=0.065)
+            seen.append(found["p_value"])
+        f1 = result["baseline"]["f1"]
+        assert f1["difference"] == pytest.approx(result["f1"] - f1["score"], abs=1e-9)
+        table = evaluate(run, precis, *files).stdout
+        line = next(line for line in table[table.index("beside"):].splitlines() if line.startswith("rouge2"))
+        wanted = result["baseline"]["rouge2"]
+        assert [float(x) for x in line.split()[1:]] == pytest.approx(
+            [100 * wanted["fmeasure"], 100 * wanted["difference"], wanted["p_value"]], abs=0.0051)
+    assert min(seen) == 0.0 and max(seen) == 1.0 and any(0.0 < p < 1.0 for p in seen)
+
+
 def test_the_table_for_people(run, precis, sharp, data):
     path, rows, _ = data
     arguments = [sharp[0], "--data", path, "--window", str(WINDOW), "--metrics", "rouge,qa,loss"]
@@ -358,5 +399,8 @@ def test_errors_of_the_scoring_form(run, precis, sharp, tmp_path):
             (2, ["both a model"], good, refs, ["--data", refs]),
             (2, ["both a model"], good, refs, [sharp[0]])]:
         fails(run, precis, code, words, "--predictions", predictions, "--references", references, *more)
+    fails(run, precis, 3, ["few.jsonl", "'2'"], "--predictions", good, "--references", refs, "--baseline",
+          tmp_path / "few.jsonl")
+    fails(run, precis, 2, ["--baseline"], sharp[0], "--data", refs, "--baseline", good)
     fails(run, precis, 2, ["--references is missing"], "--predictions", good)
     fails(run, precis, 2, ["--predictions is missing"], "--references", refs)
