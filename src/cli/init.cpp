@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -203,10 +204,22 @@ auto as_configuration(const InitConfig& config, const std::string& file, const W
   }
 }
 
-models::BartConfig model_config(const InitConfig& config, const std::string& file,
-                                const Tokenizer& tokenizer) {
-  const models::BartConfig model = as_configuration(
-      config, file, [&] { return models::BartConfig::from_json(config.model, file + ": model"); });
+// The spread of fresh weights that keeps activations and logits near unit variance, to four digits behind the
+// point. docs/decisions/0006-fresh-weights.md says why this is not transformers' 0.02.
+double default_init_std(int64_t d_model) {
+  return std::round(1e4 / std::sqrt(static_cast<double>(d_model))) / 1e4;
+}
+
+models::BartConfig model_config(InitConfig& config, const std::string& file, const Tokenizer& tokenizer) {
+  const auto parse = [&] {
+    return as_configuration(config, file,
+                            [&] { return models::BartConfig::from_json(config.model, file + ": model"); });
+  };
+  models::BartConfig model = parse();
+  if (!config.model.contains("init_std")) {
+    config.model["init_std"] = default_init_std(model.d_model);
+    model = parse();
+  }
   if (model.vocab_size < tokenizer.id_limit()) {
     throw Error(ErrorKind::kConfig, {.what = "the vocabulary is smaller than the tokenizer's",
                                      .where = config.where.at("model.vocab_size") + ": model.vocab_size",
@@ -284,7 +297,8 @@ void init(const InitOptions& options) {
   directory.commit({{"seed", config.seed}});
   log(log_sink(), LogLevel::kInfo,
       options.out + ": " + std::to_string(model_settings.parameter_count()) + " fresh parameters, " +
-          options.common.dtype + ", seed " + std::to_string(config.seed));
+          options.common.dtype + ", seed " + std::to_string(config.seed) + ", init_std " +
+          config.model["init_std"].dump());
 }
 
 }  // namespace
@@ -301,8 +315,11 @@ void add_init(CLI::App& app) {
       "  model: {model_type: bart, d_model: 256, encoder_layers: 4, ...}   the keys of a config.json\n"
       "  tokenizer: DIR\n"
       "  seed: 1\n"
-      "vocab_size and the ids of the special tokens default to the tokenizer's; every other key of a BART\n"
-      "to transformers' BartConfig. The same seed gives the same bytes. --dtype is the type of the weights.\n"
+      "vocab_size and the ids of the special tokens default to the tokenizer's, init_std to 1 / "
+      "sqrt(d_model),\n"
+      "every other key of a BART to transformers' BartConfig. The same seed gives the same bytes. --dtype "
+      "is\n"
+      "the type of the weights.\n"
       "Example: precis init small.yaml models/small model.d_model=128 seed=7");
   command->callback([options] { init(*options); });
 }
