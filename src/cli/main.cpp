@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <new>
 
 #include "base/error.h"
@@ -19,6 +20,19 @@ void on_signal(int signal) {
   if (stop_token().requested()) _exit(128 + signal);
   stop_token().request(signal == SIGINT ? ErrorKind::kInterrupted : ErrorKind::kTerminated);
 }
+
+// Leaves out of the usage line what hidden positional arguments (allow_double_dash) put there.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App* app, std::string name) const override {
+    std::string usage = Formatter::make_usage(app, std::move(name));
+    for (const char* hidden : {" []", " [...]"}) {
+      const size_t at = usage.find(hidden);
+      if (at != std::string::npos) usage.erase(at, std::strlen(hidden));
+    }
+    return usage;
+  }
+};
 
 // The sub-command that the parse got to, for its names and its --help.
 const CLI::App* reached(const CLI::App* app) {
@@ -48,14 +62,17 @@ int fail(ErrorKind kind, const std::string& message) {
 int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* command = reached(&app);
   std::string message = error.what();
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
-    const std::vector<std::string> extras = command->remaining(true);
+  const std::vector<std::string> extras = app.remaining(true);
+  // An unknown command is first told as a missing one.
+  const bool has_commands = !command_names(command).empty();
+  const bool unknown_command = has_commands && !extras.empty();
+  if (unknown_command || dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     const std::string& unknown = extras.empty() ? message : extras.front();
     const bool is_option = unknown.rfind("-", 0) == 0;
     const std::string stem = unknown.substr(0, unknown.find('='));
-    message = (is_option         ? "unknown option "
-               : command == &app ? "unknown command "
-                                 : "unexpected argument ") +
+    message = (is_option      ? "unknown option "
+               : has_commands ? "unknown command "
+                              : "unexpected argument ") +
               stem;
     const std::string near = nearest_name(stem, is_option ? option_names(command) : command_names(command));
     if (!near.empty()) message += "; did you mean " + near + "?";
@@ -72,6 +89,7 @@ int run(int argc, char** argv) {
                "precis");
   app.set_version_flag("--version", std::string("precis ") + PRECIS_VERSION);
   app.require_subcommand(1);
+  app.formatter(std::make_shared<HelpFormatter>());
   app.failure_message(CLI::FailureMessage::simple);
   add_summarize(app);
   add_train(app);

@@ -60,6 +60,12 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->group(group);
 }
 
+void allow_double_dash(CLI::App& command) {
+  // CLI11 2.1 ends the sub-command at `--` unless a positional argument is still owed. This one always is:
+  // the list before it takes everything.
+  command.add_option("files after --")->group("");
+}
+
 void apply_common_options(const CommonOptions& options) {
   g_json_log = options.log_format == "jsonl";
   if (g_json_log) logger().set_pattern("%v");

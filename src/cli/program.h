@@ -25,6 +25,8 @@ struct CommonOptions {
 
 // Adds the options above to a sub-command. Call once for each sub-command.
 void add_common_options(CLI::App& command, CommonOptions& options);
+// Lets `--` stand before file names in a command whose last positional argument is a list. Call once, last.
+void allow_double_dash(CLI::App& command);
 // Applies --threads and --log-format, after parsing. Throws Error{kUsage}.
 void apply_common_options(const CommonOptions& options);
 

@@ -318,6 +318,7 @@ void add_summarize(CLI::App& app) {
                    "Also where in the document each sentence comes from: the passages attended to most");
   add_generation_options(command, options->generation);
   add_common_options(command, options->common);
+  allow_double_dash(command);
   command.callback([options] { summarize(*options); });
 }
 

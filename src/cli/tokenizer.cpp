@@ -281,6 +281,7 @@ void add_train_command(CLI::App& parent) {
   command->add_option("--out", options->out, "Directory to write")->required();
   add_input_options(*command, options->input);
   add_common_options(*command, options->common);
+  allow_double_dash(*command);
   command->footer(
       "Ids 0 to 3 are <s> <pad> </s> <unk>, the last is <mask>.\n"
       "Example: precis tokenizer train --vocab-size 8000 --out my-tokenizer README.md");
@@ -303,6 +304,7 @@ void add_encode_command(CLI::App& parent) {
       ->capture_default_str();
   add_input_options(*command, options->input);
   add_common_options(*command, options->common);
+  allow_double_dash(*command);
   command->footer(
       "One line a document.\nExample: echo 'Hello world' | precis tokenizer encode my-tokenizer - --format "
       "jsonl");

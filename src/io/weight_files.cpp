@@ -156,6 +156,8 @@ const WeightFiles::Entry& WeightFiles::entry(std::string_view name) const {
   return found->second;
 }
 
+const std::string& WeightFiles::path_of(std::string_view name) const { return entry(name).file->path(); }
+
 void WeightFiles::read(std::string_view name, void* destination, size_t size) const {
   entry(name).file->read(name, destination, size);
 }

@@ -29,6 +29,7 @@ class WeightFiles {
   std::vector<Entry> entries() const;
   std::vector<std::string> names() const;
   const WeightInfo* find(std::string_view name) const;  // null where missing
+  const std::string& path_of(std::string_view name) const;
   // As SafetensorsFile::read.
   void read(std::string_view name, void* destination, size_t size) const;
   void read_part(std::string_view name, int64_t offset, void* destination, size_t size) const;

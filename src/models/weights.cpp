@@ -94,8 +94,8 @@ at::Tensor WeightReader::read(const WeightInfo& info) const {
     files_.read(info.name, tensor.data_ptr(), static_cast<size_t>(info.bytes));
     return tensor;
   }
-  throw Error(ErrorKind::kModel, {.what = "weights of a type that is not read",
-                                  .where = info.name,
+  throw Error(ErrorKind::kModel, {.what = "weight '" + info.name + "' has a type that is not read",
+                                  .where = files_.path_of(info.name),
                                   .expected = "F64, F32, F16 or BF16",
                                   .found = precis::name(info.type)});
 }
@@ -104,8 +104,9 @@ void WeightReader::check_equal(const WeightInfo& first, const WeightInfo& second
   const bool same_kind = first.type == second.type && first.shape == second.shape;
   if (same_kind && at::equal(read(first).view(at::kByte), read(second).view(at::kByte))) return;
   throw Error(ErrorKind::kModel,
-              {.what = "weights that the configuration ties have different values",
-               .where = first.name + " and " + second.name,
+              {.what = "'" + first.name + "' and '" + second.name +
+                       "', which the configuration ties, have different values",
+               .where = files_.path_of(second.name),
                .hint = "set tie_word_embeddings to false in config.json to keep them apart"});
 }
 

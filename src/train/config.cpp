@@ -52,14 +52,15 @@ std::string suggestion(const std::string& name) {
                .hint = near.empty() ? "precis train --help lists the keys" : "did you mean '" + near + "'?"});
 }
 
-void set_key(TrainConfig& config, const std::string& name, const Json& value, const std::string& where) {
+// `found` is the value as it was written.
+void set_key(TrainConfig& config, const std::string& name, const Json& value, const std::string& where,
+             const std::string& found) {
   const ConfigKey* key = find_key(name);
   if (key == nullptr) unknown_key(name, where);
   if (!key->set(config, value)) {
-    throw Error(ErrorKind::kConfig, {.what = "bad value for '" + name + "'",
-                                     .where = where,
-                                     .expected = key->type,
-                                     .found = shown(value)});
+    throw Error(
+        ErrorKind::kConfig,
+        {.what = "bad value for '" + name + "'", .where = where, .expected = key->type, .found = found});
   }
   config.origin[name] = where;
 }
@@ -77,7 +78,7 @@ void apply(TrainConfig& config, const YamlNode& node, const std::string& prefix)
       }
       apply(config, member.value, name);
     } else {
-      set_key(config, name, to_json(member.value), where);
+      set_key(config, name, to_json(member.value), where, describe(member.value));
     }
   }
 }
@@ -100,7 +101,7 @@ void apply_override(TrainConfig& config, const std::string& text) {
   // A length given here takes the place of the file's other one.
   if (name == "steps" && !value.is_null()) config.epochs.reset();
   if (name == "epochs" && !value.is_null()) config.steps.reset();
-  set_key(config, name, value, kCommandLine);
+  set_key(config, name, value, kCommandLine, "'" + value_text + "'");
 }
 
 Error config_error(const TrainConfig& config, const std::string& key, ErrorDetails details,

@@ -1,0 +1,284 @@
+"""Bad input through the program: each gets its exit code, a message that names the place, and leaves nothing behind.
+The readers' own tests (tests/io, tests/text, tests/data) go through more cases; these see that the commands use them."""
+
+import json
+import os
+import shutil
+import struct
+
+import pytest
+
+from train_support import train, write_model, write_rows
+
+LIMIT = 4 * 2**30  # bytes of address space for what must not allocate from a length in a file
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad_input") / "model"
+    write_model(folder, positions=64)
+    return folder
+
+
+@pytest.fixture
+def broken(model, tmp_path):
+    """A copy of the model to break."""
+    shutil.copytree(model, tmp_path / "broken")
+    return tmp_path / "broken"
+
+
+@pytest.fixture
+def fails(run, precis):
+    """fails(code, words, *arguments): the program ends so, says all the words, prints no result."""
+
+    def call(code, words, *arguments, **options):
+        done = run([precis, *arguments], code=code, **options)
+        assert done.stdout == "", done.stdout
+        assert all(str(word) in done.stderr for word in words), done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("precis: error:")]
+        assert len(lines) == 1, done.stderr
+        return done
+
+    return call
+
+
+def edit(path, **changes):
+    value = json.loads(path.read_text(encoding="utf-8"))
+    value.update(changes)
+    path.unlink()
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def replace(path, data):
+    path.unlink()
+    path.write_bytes(data)
+
+
+def header_and_data(data):
+    length = struct.unpack("<Q", data[:8])[0]
+    return json.loads(data[8:8 + length]), data[8 + length:]
+
+
+def with_header(header, data):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def changed(data, **fields):
+    header, body = header_and_data(data)
+    name = next(name for name in header if name.endswith("fc1.weight"))
+    header[name] = {**header[name], **fields}
+    return with_header(header, body)
+
+
+SAFETENSORS = {
+    "length 0": lambda d: b"",
+    "3 bytes": lambda d: d[:3],
+    "7 bytes": lambda d: d[:7],
+    "length 2^64 - 1": lambda d: struct.pack("<Q", 2**64 - 1) + d[8:],
+    "length beyond the file": lambda d: struct.pack("<Q", len(d)) + d[8:],
+    "length above 100 MB": lambda d: struct.pack("<Q", 10**8 + 1) + d[8:],
+    "cut": lambda d: d[:len(d) // 2],
+    "cut by one": lambda d: d[:-1],
+    "not UTF-8": lambda d: with_header(b'{"\xff": 1}', b""),
+    "not JSON": lambda d: with_header(b"{" * 20, b""),
+    "not an object": lambda d: with_header(b"[1, 2]", b""),
+    "a million deep": lambda d: with_header(b'{"a":' * 10**6, b""),
+    "duplicate names": lambda d: with_header(
+        b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}', b""),
+    "negative offset": lambda d: changed(d, data_offsets=[-8, 0]),
+    "offsets beyond": lambda d: changed(d, data_offsets=[0, 2**62]),
+    "shape overflow": lambda d: changed(d, shape=[2**33, 2**33]),
+    "another shape": lambda d: changed(d, shape=[7, 7]),
+    "unknown dtype": lambda d: changed(d, dtype="F31"),
+    "dtype mismatch": lambda d: changed(d, dtype="I64"),
+}
+
+
+@pytest.mark.parametrize("name", SAFETENSORS)
+def test_weights(fails, broken, name):
+    path = broken / "model.safetensors"
+    replace(path, SAFETENSORS[name](path.read_bytes()))
+    for command in (["summarize", broken], ["inspect", broken, "--verify"]):
+        fails(4, ["model.safetensors"], *command, input="x", preexec_fn=limit_memory)
+
+
+def limit_memory():
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
+
+
+@pytest.mark.parametrize("target", ["../x.safetensors", "/etc/passwd", "link.safetensors", "missing.safetensors"])
+def test_shards_outside_the_directory(fails, broken, tmp_path, target):
+    names = header_and_data((broken / "model.safetensors").read_bytes())[0]
+    (broken / "model.safetensors").rename(tmp_path / "x.safetensors")
+    (broken / "link.safetensors").symlink_to(tmp_path / "x.safetensors")
+    (broken / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {name: target for name in names if name != "__metadata__"}}))
+    fails(4, [target.rsplit("/", 1)[-1]], "summarize", broken, input="x")
+
+
+@pytest.mark.parametrize("field, value", [
+    ("d_model", 0), ("d_model", -8), ("d_model", 2**40), ("d_model", 32.5), ("d_model", "32"), ("d_model", None),
+    ("encoder_attention_heads", 5), ("decoder_attention_heads", 0), ("encoder_layers", 10**9), ("vocab_size", 9),
+    ("vocab_size", 2**40), ("max_position_embeddings", -1), ("encoder_ffn_dim", True), ("scale_embedding", "yes"),
+    ("activation_function", "gloo"), ("dropout", "x"), ("model_type", 7), ("eos_token_id", 10**6),
+    ("pad_token_id", -5)])
+def test_config(fails, broken, field, value):
+    edit(broken / "config.json", **{field: value})
+    for command in (["summarize", broken], ["evaluate", broken, "--data", "-"]):
+        fails(4, ["config.json" if field != "vocab_size" or value != 9 else "vocab", field], *command, input="x",
+              preexec_fn=limit_memory)
+
+
+@pytest.mark.parametrize("text, words", [
+    ('{"d_model": 32,}', ["config.json:1:"]), ("", ["config.json"]), ("[]", ["config.json"]),
+    ('{"d_model": 1e400}', ["config.json", "1e400"]), ('{"d_model": 8, "d_model": 8}', ["config.json", "d_model"]),
+    ('{"a": "\\ud800"}', ["config.json"]), ('{"a": NaN}', ["config.json"]), ("{" + '"a":[' * 100000, ["config.json"])])
+def test_config_that_is_no_json(fails, broken, text, words):
+    replace(broken / "config.json", text.encode())
+    fails(4, words, "summarize", broken, input="x")
+
+
+def tokenizer_with(broken, change):
+    path = broken / "tokenizer.json"
+    value = json.loads(path.read_text(encoding="utf-8"))
+    change(value)
+    replace(path, json.dumps(value).encode())
+
+
+TOKENIZERS = {
+    "a merge of unknown tokens": lambda t: t["model"]["merges"].append(["qq", "zz"]),
+    "a merge without a result": lambda t: t["model"]["merges"].append(["q", "z"]),
+    "two tokens of one id": lambda t: t["model"]["vocab"].update(extra=5),
+    "a negative id": lambda t: t["model"]["vocab"].update(extra=-1),
+    "an id beyond 32 bits": lambda t: t["model"]["vocab"].update(extra=2**40),
+    "an empty added token": lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 300, "content": ""}),
+    "an unknown model": lambda t: t["model"].update(type="Bigram"),
+    "an unknown normalizer": lambda t: t.update(normalizer={"type": "Upside"}),
+    "an unknown pre-tokenizer": lambda t: t.update(pre_tokenizer={"type": "Knife"}),
+    "an unknown decoder": lambda t: t.update(decoder={"type": "Ring"}),
+    "no model": lambda t: t.pop("model"),
+    "a vocabulary that is a list": lambda t: t["model"].update(vocab=["a"]),
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_tokenizer(fails, broken, name):
+    tokenizer_with(broken, TOKENIZERS[name])
+    for command in (["summarize", broken], ["tokenizer", "encode", broken, "-"]):
+        fails(4, ["tokenizer.json"], *command, input="x")
+
+
+JSON_LINES = {  # name: (line, place in the message)
+    "bad JSON": ('{"document": }', ":2:14"),
+    "cut": ('{"document": "x', ":2:16"),
+    "missing field": ('{"summary": "x"}', ":2"),
+    "wrong type": ('{"document": 3, "summary": "x"}', ":2"),
+    "not an object": ('["x"]', ":2"),
+    "duplicate key": ('{"document": "x", "document": "y", "summary": "z"}', ":2:"),
+    "two values": ('{"document": "x", "summary": "z"} {}', ":2:"),
+    "lone surrogate": ('{"document": "\\ud83d", "summary": "z"}', ":2:"),
+}
+
+
+@pytest.mark.parametrize("name", JSON_LINES)
+def test_json_lines(fails, model, tmp_path, name):
+    line, place = JSON_LINES[name]
+    path = tmp_path / "rows.jsonl"
+    good = '{"document": "an the", "summary": "on"}'
+    path.write_text(f"{good}\n{line}\n{good}\n", encoding="utf-8")
+    output = tmp_path / "out"
+    fails(3, [f"rows.jsonl{place}"], "evaluate", model, "--data", path, "--output", output)
+    assert not output.exists()
+    config = {"model": str(model), "output": str(tmp_path / "run"), "data": {"train": [str(path)]}, "steps": 1}
+    done = train(tmp_path, config, expect=3)
+    assert f"rows.jsonl{place}" in done.stderr and not list(tmp_path.glob("run/step-*"))
+
+
+def test_json_lines_of_other_editors(run, precis, model, tmp_path):
+    """A BOM, CRLF, blank lines, no last newline, separators of Unicode within strings."""
+    rows = [{"document": "an\u2028the", "summary": "on"}, {"document": "the", "summary": "in"}]
+    text = "\r\n\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    done = run([precis, "evaluate", model, "--data", tmp_path / "rows.jsonl", "--metrics", "loss", "--format", "json"])
+    assert json.loads(done.stdout)["documents"] == 2
+
+
+YAML = {
+    "unknown key": ("stepz: 5\n", [":1", "stepz", "did you mean 'steps'"]),
+    "duplicate key": ("steps: 5\nsteps: 6\n", [":2", "steps"]),
+    "tab": ("optimizer:\n\tname: sgd\n", [":2"]),
+    "octal": ("steps: 010\n", [":1", "010"]),
+    "float for an integer": ("steps: 1e-5\n", [":1", "1e-5"]),
+    "a word for a number": ("optimizer: {learning_rate: fast}\n", [":1", "learning_rate", "fast"]),
+    "alias bomb": ("a: &a [x,x]\nb: &b [*a,*a]\n", [":1"]),
+    "NUL": ("steps: 5\0\n", [":1"]),
+    "a list for a section": ("optimizer: [sgd]\n", [":1", "optimizer"]),
+    "nothing": ("", []),
+    "not UTF-8": (b"model: \xff\n", [":1"]),
+}
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_yaml(fails, tmp_path, name):
+    text, words = YAML[name]
+    path = tmp_path / "run.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    fails(2, [f"run.yaml{word}" if word.startswith(":") else word for word in words], "train", path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.yaml"]
+
+
+def test_sets_and_paths_of_odd_kinds(fails, run, precis, model, tmp_path):
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    (tmp_path / "folder.jsonl").mkdir()
+    fails(3, ["empty.jsonl", "no rows"], "evaluate", model, "--data", tmp_path / "empty.jsonl")
+    fails(3, ["folder.jsonl", "directory"], "evaluate", model, "--data", tmp_path / "folder.jsonl")
+    fails(3, ["none.jsonl"], "evaluate", model, "--data", tmp_path / "none.jsonl")
+    fails(2, ["--bogus"], "summarize", model, "--bogus", input="x")
+    # Names that a shell, or an option parser, might take for something else.
+    for name in ("-x", "x|", "a b", "$(x)", "\u00e9"):
+        (tmp_path / name).write_text("an the", encoding="utf-8")
+        path = tmp_path / name if name != "-x" else "./-x"
+        done = run([precis, "summarize", model, path, "--format", "jsonl", "--max-length", "8"], cwd=tmp_path)
+        assert json.loads(done.stdout)["id"] == str(path)
+    done = run([precis, "summarize", model, "--format", "jsonl", "--max-length", "8", "--", "-x"], cwd=tmp_path)
+    assert json.loads(done.stdout)["id"] == "-x"
+
+
+def test_a_fifo_is_read_to_its_end(run, precis, model, tmp_path):
+    import threading
+    os.mkfifo(tmp_path / "pipe.txt")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe.txt").write_text("an the of"))
+    writer.start()
+    done = run([precis, "summarize", model, tmp_path / "pipe.txt", "--format", "jsonl", "--max-length", "8"])
+    writer.join()
+    assert json.loads(done.stdout)["input_tokens"] > 0
+
+
+def test_an_output_folder_that_cannot_be_written(fails, model, tmp_path):
+    """Under a plain file, so that it holds for root too."""
+    (tmp_path / "file").write_text("kept")
+    write_rows(tmp_path / "rows.jsonl", [{"document": "an the", "summary": "on"}])
+    config = {"model": str(model), "output": str(tmp_path / "file" / "run"),
+              "data": {"train": [str(tmp_path / "rows.jsonl")]}, "steps": 1}
+    assert "file" in train(tmp_path, config, expect=5).stderr
+    fails(5, ["file"], "evaluate", model, "--data", tmp_path / "rows.jsonl", "--output", tmp_path / "file" / "o.jsonl")
+    fails(5, ["file"], "tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "file" / "t",
+          tmp_path / "rows.jsonl")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["sumarize"], ["unknown command sumarize", "did you mean summarize", "precis --help"]),
+    (["tokenizer", "encoed"], ["unknown command encoed", "did you mean encode", "precis tokenizer --help"]),
+    (["--vresion"], ["unknown option --vresion", "did you mean --version"]),
+    (["summarize", "x", "--num-beam=3"], ["unknown option --num-beam;", "did you mean --num-beams"]),
+    (["inspect", "x", "y"], ["unexpected argument y", "precis inspect --help"]),
+    (["summarize", "x", "--num-beams"], ["--num-beams"]),
+    (["summarize", "x", "--format", "xml"], ["--format", "xml"]),
+    (["train"], ["config"]),
+    ([], ["precis --help"]),
+])
+def test_usage(fails, arguments, words):
+    fails(2, words, *arguments)
