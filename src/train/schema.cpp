@@ -358,9 +358,7 @@ std::vector<ConfigKey> build_schema() {
   };
 }
 
-std::string default_text(const ConfigKey& key) {
-  return key.required ? "required" : key.get(TrainConfig()).dump();
-}
+std::string default_text(const ConfigKey& key) { return key.get(TrainConfig()).dump(); }
 
 }  // namespace
 
@@ -380,8 +378,7 @@ std::string schema_help() {
   std::string help = "Configuration keys:\n";
   for (const ConfigKey& key : config_schema()) {
     help.append("  ").append(key.name).append(": ").append(key.type).append("; ");
-    help.append(key.required ? "" : "default ")
-        .append(default_text(key))
+    help.append(key.required ? "required" : "default " + default_text(key))
         .append("\n      ")
         .append(key.doc)
         .append("\n");
@@ -392,9 +389,9 @@ std::string schema_help() {
 std::string schema_markdown() {
   std::string page = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n";
   for (const ConfigKey& key : config_schema()) {
-    page.append("| `").append(key.name).append("` | ").append(key.type).append(" | `").append(
-        default_text(key));
-    page.append("` | ").append(key.doc).append(" |\n");
+    page.append("| `").append(key.name).append("` | ").append(key.type).append(" | ");
+    page.append(key.required ? "required" : "`" + default_text(key) + "`");
+    page.append(" | ").append(key.doc).append(" |\n");
   }
   return page;
 }
