@@ -37,7 +37,7 @@ struct EvaluateOptions {
   std::optional<int64_t> max_target_tokens;
   std::string target_overflow = "error";
   std::string on_empty_summary = "error";
-  std::string invalid_utf8 = "error";
+  ReadingOptions reading;
   bool no_stemmer = false;
   Json generation = Json::object();
   std::vector<const CLI::Option*> of_model_form;  // options that mean nothing to predictions at hand
@@ -78,11 +78,12 @@ Set read_set(const EvaluateOptions& options, const Tokenizer& tokenizer, const m
       .skip_setting = "--on-empty-summary skip"};
   // Without the loss no target is ever read.
   if (!loss) example_options.max_target_tokens = std::numeric_limits<int64_t>::max();
-  DocumentReader reader(options.data, {.format = InputFormat::kJsonLines,
-                                       .document_field = options.document_field,
-                                       .summary_field = options.summary_field,
-                                       .query_field = options.query_field,
-                                       .replace_invalid_utf8 = options.invalid_utf8 == "replace"});
+  DocumentOptions document_options = {.format = InputFormat::kJsonLines,
+                                      .document_field = options.document_field,
+                                      .summary_field = options.summary_field,
+                                      .query_field = options.query_field};
+  options.reading.apply(document_options);
+  DocumentReader reader(options.data, document_options);
   Set set;
   while (const std::optional<Document> document = reader.next()) {
     check_stop();
@@ -92,7 +93,8 @@ Set read_set(const EvaluateOptions& options, const Tokenizer& tokenizer, const m
     set.examples.push_back(*std::move(example));
     set.references.push_back(document->summaries);
   }
-  notify_replaced(reader.replaced_bytes(), options.data);
+  set.counts.skipped_lines = reader.skipped_lines();
+  notify_reading(reader, options.data);
   if (set.examples.empty()) {
     throw Error(ErrorKind::kData, {.what = "no rows to evaluate", .where = options.data});
   }
@@ -263,10 +265,7 @@ void add_model_form(CLI::App& command, EvaluateOptions& options) {
                          "A row without one is an error, or left out"))
       ->check(CLI::IsMember({"error", "skip"}))
       ->capture_default_str();
-  add(command.add_option("--invalid-utf8", options.invalid_utf8,
-                         "replace: U+FFFD for invalid bytes, counted"))
-      ->check(CLI::IsMember({"error", "replace"}))
-      ->capture_default_str();
+  for (CLI::Option* option : add_reading_options(command, options.reading)) add(option);
 }
 
 }  // namespace

@@ -67,6 +67,7 @@ Json report_json(const evaluate::Report& report, const evaluate::ExampleCounts& 
   }
   if (report.exact_match) json["exact_match"] = report.exact_match->value;
   if (report.f1) json["f1"] = report.f1->value;
+  if (counts.skipped_lines > 0) json["skipped_lines"] = counts.skipped_lines;
   if (counts.skipped_without_summary > 0) json["skipped_without_summary"] = counts.skipped_without_summary;
   if (counts.truncated_targets > 0) json["truncated_targets"] = counts.truncated_targets;
   return json;

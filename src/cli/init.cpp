@@ -24,8 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kCommandLine = "command line";
-
 // Keys of `model:` that decide how summaries are generated: they go into generation_config.json too, which is
 // read in the place of config.json.
 constexpr const char* kGenerationKeys[] = {
@@ -126,14 +124,8 @@ InitConfig read_config(const InitOptions& options) {
     set_key(config, member.key, member.value, options.config + ":" + std::to_string(member.line));
   }
   for (const std::string& text : options.overrides) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      throw Error(ErrorKind::kUsage, {.what = "not an override",
-                                      .where = kCommandLine,
-                                      .expected = "section.key=value",
-                                      .found = "'" + text + "'"});
-    }
-    set_key(config, text.substr(0, equals), parse_yaml(text.substr(equals + 1), kCommandLine), kCommandLine);
+    const auto [key, value] = split_override(text);
+    set_key(config, key, parse_yaml(value, kCommandLine), kCommandLine);
   }
   for (const auto& [key, missing] :
        {std::pair("model", config.model.empty()), std::pair("tokenizer", config.tokenizer.empty())}) {

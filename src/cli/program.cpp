@@ -113,10 +113,38 @@ void check_stop() {
   if (stop_token().requested()) throw Error(stop_token().reason(), {.what = "stopped by a signal"});
 }
 
-void notify_replaced(int64_t count, const std::string& file) {
-  if (count == 0) return;
-  log(log_sink(), LogLevel::kWarning,
-      file + ": " + std::to_string(count) + " stretches of invalid UTF-8 replaced by U+FFFD");
+void ReadingOptions::apply(DocumentOptions& options) const {
+  options.replace_invalid_utf8 = invalid_utf8 == "replace";
+  options.skip_bad_lines = parse_on_bad_line(on_bad_line).value_or(0);
+}
+
+std::array<CLI::Option*, 2> add_reading_options(CLI::App& command, ReadingOptions& options) {
+  const auto check_bad_line = [](const std::string& text) -> std::string {
+    return parse_on_bad_line(text) ? "" : "expected error or skip:N with N from 1, found '" + text + "'";
+  };
+  return {
+      command
+          .add_option("--invalid-utf8", options.invalid_utf8, "replace: U+FFFD for invalid bytes, counted")
+          ->check(CLI::IsMember({"error", "replace"}))
+          ->capture_default_str(),
+      command
+          .add_option("--on-bad-line", options.on_bad_line,
+                      "skip:N: up to N bad lines of a JSON Lines file are left out, counted")
+          ->check(check_bad_line)
+          ->capture_default_str()};
+}
+
+void notify_reading(const DocumentReader& reader, const std::string& file) {
+  if (reader.replaced_bytes() > 0) {
+    log(log_sink(), LogLevel::kWarning,
+        file + ": " + std::to_string(reader.replaced_bytes()) +
+            " stretches of invalid UTF-8 replaced by U+FFFD");
+  }
+  if (reader.skipped_lines() > 0) {
+    log(log_sink(), LogLevel::kWarning,
+        file + ": " + std::to_string(reader.skipped_lines()) + " bad lines left out, the last one " +
+            reader.last_skip_reason());
+  }
 }
 
 void write_result(const std::string& text) {

@@ -4,12 +4,14 @@
 #include <c10/core/ScalarType.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 #include "base/log.h"
 #include "base/stop.h"
+#include "data/documents.h"
 
 namespace precis::cli {
 
@@ -41,8 +43,16 @@ void refuse_cuda(const CommonOptions& options, const std::string& command);
 LogSink log_sink();
 // Set by SIGINT and SIGTERM.
 StopToken& stop_token();
-// Warns of invalid UTF-8 that --invalid-utf8 replaced in `file`; says nothing for 0.
-void notify_replaced(int64_t count, const std::string& file);
+// What is wrong with a data file, and what is then done about it.
+struct ReadingOptions {
+  std::string invalid_utf8 = "error";  // error | replace
+  std::string on_bad_line = "error";   // error | skip:N
+
+  void apply(DocumentOptions& options) const;
+};
+std::array<CLI::Option*, 2> add_reading_options(CLI::App& command, ReadingOptions& options);
+// Warns of what these options have replaced or left out in `file`, if anything.
+void notify_reading(const DocumentReader& reader, const std::string& file);
 // Throws Error{kInterrupted} or Error{kTerminated} once a signal has come.
 void check_stop();
 

@@ -44,7 +44,7 @@ struct SummarizeOptions {
   std::string format = "text";
   std::string input_format = "auto";
   std::string document_field;
-  std::string invalid_utf8 = "error";
+  ReadingOptions reading;
   bool explain = false;
   Json generation = Json::object();
 };
@@ -271,7 +271,7 @@ void summarize(const SummarizeOptions& options) {
   DocumentOptions document_options;
   if (options.input_format != "auto") document_options.format = parse_input_format(options.input_format);
   document_options.document_field = options.document_field;
-  document_options.replace_invalid_utf8 = options.invalid_utf8 == "replace";
+  options.reading.apply(document_options);
 
   Summarizer summarizer(options, inputs.model, log_sink());
   int64_t documents = 0;
@@ -285,7 +285,7 @@ void summarize(const SummarizeOptions& options) {
             documents == 0);
       ++documents;
     }
-    notify_replaced(reader.replaced_bytes(), file);
+    notify_reading(reader, file);
   }
   if (documents == 0) log(log_sink(), LogLevel::kWarning, "there was no document to summarize");
 }
@@ -311,9 +311,7 @@ void add_summarize(CLI::App& app) {
       ->check(CLI::IsMember({"auto", "text", "jsonl"}))
       ->capture_default_str();
   command.add_option("--document-field", options->document_field, "Field of the text in JSON Lines");
-  command.add_option("--invalid-utf8", options->invalid_utf8, "replace: U+FFFD for invalid bytes, counted")
-      ->check(CLI::IsMember({"error", "replace"}))
-      ->capture_default_str();
+  add_reading_options(command, options->reading);
   command.add_flag("--explain", options->explain,
                    "Also where in the document each sentence comes from: the passages attended to most");
   add_generation_options(command, options->generation);

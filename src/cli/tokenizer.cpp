@@ -22,14 +22,14 @@ struct InputOptions {
   std::string format = "auto";
   std::string document_field;
   std::string summary_field;
-  std::string invalid_utf8 = "error";
+  ReadingOptions reading;
 
   DocumentOptions documents() const {
     DocumentOptions options;
     if (format != "auto") options.format = parse_input_format(format);
     options.document_field = document_field;
     options.summary_field = summary_field;
-    options.replace_invalid_utf8 = invalid_utf8 == "replace";
+    reading.apply(options);
     return options;
   }
 };
@@ -40,9 +40,7 @@ void add_input_options(CLI::App& command, InputOptions& options) {
       ->capture_default_str();
   command.add_option("--document-field", options.document_field, "Field of the text in JSON Lines");
   command.add_option("--summary-field", options.summary_field, "Field of the summary in JSON Lines");
-  command.add_option("--invalid-utf8", options.invalid_utf8, "replace: U+FFFD for invalid bytes, counted")
-      ->check(CLI::IsMember({"error", "replace"}))
-      ->capture_default_str();
+  add_reading_options(command, options.reading);
 }
 
 void append_number(int64_t number, std::string& out) {
@@ -77,7 +75,7 @@ void train(const TrainOptions& options) {
       for (const std::string& summary : document->summaries) trainer.add(summary);
       ++documents;
     }
-    notify_replaced(reader.replaced_bytes(), file);
+    notify_reading(reader, file);
   }
   const TrainedVocabulary vocabulary = trainer.train(options.vocab_size);
   FileSystem& files = posix_file_system();
@@ -143,7 +141,7 @@ void encode(const EncodeCommand& options) {
   apply_common_options(options.common);
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   const bool json = options.format == "jsonl";
-  const bool replace = options.input.invalid_utf8 == "replace";
+  const bool replace = options.input.reading.invalid_utf8 == "replace";
   for (const std::string& file : options.input.files) {
     DocumentReader reader(file, options.input.documents());
     int64_t replaced_before = 0;
@@ -170,7 +168,7 @@ void encode(const EncodeCommand& options) {
       replaced_before = reader.replaced_bytes();
       write_result(line + "\n");
     }
-    notify_replaced(reader.replaced_bytes(), file);
+    notify_reading(reader, file);
   }
 }
 

@@ -75,7 +75,9 @@ class Display {
           outcome.checkpoint.string() + " is at the end of the run already; more steps or epochs go on");
       return;
     }
-    progress_.finish(1.0, last_);
+    progress_.finish(1.0, format("finished at step %ld, %s of training, at most %s", outcome.step,
+                                 format_seconds(outcome.seconds).c_str(),
+                                 memory::format_bytes(peak_memory_bytes()).c_str()));
   }
 
  private:
@@ -89,10 +91,11 @@ class Display {
     fraction_ = report.fraction;
     const double done = fraction_ - first_.fraction;
     const double left = done > 0 ? (report.seconds - first_.seconds) * (1.0 - fraction_) / done : -1.0;
-    last_ = format("step %ld/%ld  loss %.3f  lr %.2e  %.0f tokens/s  %s left  %s", report.step,
-                   report.total_steps, report.update.loss, report.learning_rate, tokens_ / seconds_,
-                   format_seconds(left).c_str(), memory::format_bytes(peak_memory_bytes()).c_str());
-    progress_.update(fraction_, last_);
+    const std::string line =
+        format("step %ld/%ld  loss %.3f  lr %.2e  %.0f tokens/s  %s left  %s", report.step,
+               report.total_steps, report.update.loss, report.learning_rate, tokens_ / seconds_,
+               format_seconds(left).c_str(), memory::format_bytes(peak_memory_bytes()).c_str());
+    progress_.update(fraction_, line);
   }
 
   struct Moment {
@@ -107,7 +110,6 @@ class Display {
   Moment first_;
   double tokens_ = 0.0;
   double seconds_ = 0.0;
-  std::string last_;
 };
 
 // The common options that name a configuration key, as overrides behind the user's own.

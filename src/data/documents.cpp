@@ -2,6 +2,7 @@
 #include "data/documents.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "data/rows.h"
@@ -70,6 +71,17 @@ InputFormat parse_input_format(const std::string& text) {
                                   .where = "--input-format",
                                   .expected = "text or jsonl",
                                   .found = text});
+}
+
+std::optional<int64_t> parse_on_bad_line(std::string_view text) {
+  constexpr std::string_view kSkip = "skip:";
+  if (text == "error") return 0;
+  if (!text.starts_with(kSkip)) return std::nullopt;
+  int64_t count = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, result] = std::from_chars(text.data() + kSkip.size(), end, count);
+  if (result != std::errc() || stop != end || count < 1) return std::nullopt;
+  return count;
 }
 
 class DocumentReader::Implementation {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -25,6 +26,9 @@ enum class InputFormat { kAuto, kText, kJsonLines };
 // "text" or "jsonl"; anything else is Error{kUsage}.
 InputFormat parse_input_format(const std::string& text);
 
+// "error" -> 0, "skip:N" -> N (DocumentOptions::skip_bad_lines); nothing for any other text.
+std::optional<int64_t> parse_on_bad_line(std::string_view text);
+
 struct DocumentOptions {
   InputFormat format = InputFormat::kAuto;  // by extension: .jsonl and .ndjson, all else is text, stdin too
   // Names of fields; empty: `document` with `summary` or `summaries`, or one of the common pairs
@@ -33,7 +37,7 @@ struct DocumentOptions {
   std::string summary_field;
   std::string query_field;                    // empty: `query` where a row has it
   bool replace_invalid_utf8 = false;          // U+FFFD, counted; else Error{kData} with the byte offset
-  int64_t skip_bad_lines = 0;                 // up to so many bad rows are left out and counted
+  int64_t skip_bad_lines = 0;                 // up to so many bad rows of a file are left out and counted
   int64_t max_line_bytes = int64_t{1} << 30;  // of a line, or of a whole text
 };
 

@@ -26,6 +26,7 @@ struct ExampleOptions {
 // What was left out or cut, for the output: never silent.
 struct ExampleCounts {
   int64_t examples = 0;
+  int64_t skipped_lines = 0;  // bad ones, by whoever reads the file
   int64_t skipped_without_summary = 0;
   int64_t truncated_targets = 0;
 };

@@ -242,6 +242,17 @@ YamlNode read_yaml_file(const std::filesystem::path& path) {
   return parse_yaml(read_file(path, ErrorKind::kConfig, kMaxConfiguration), path.string());
 }
 
+std::pair<std::string, std::string> split_override(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw Error(ErrorKind::kUsage, {.what = "not an override",
+                                    .where = kCommandLine,
+                                    .expected = "section.key=value",
+                                    .found = "'" + text + "'"});
+  }
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
 bool is_yaml_integer(const YamlNode& node) { return integer_of(node).has_value(); }
 
 bool is_yaml_real(const YamlNode& node) { return real_of(node).has_value(); }

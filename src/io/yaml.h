@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -45,6 +46,10 @@ struct YamlMember {
 // Whatever is wrong is Error{kConfig} at "file:line:column". An empty text is a null node.
 YamlNode parse_yaml(std::string_view text, const std::string& file);
 YamlNode read_yaml_file(const std::filesystem::path& path);
+
+// A value given on the command line, `section.key=value`, as its two texts. Error{kUsage} for anything else.
+std::pair<std::string, std::string> split_override(const std::string& text);
+inline constexpr const char* kCommandLine = "command line";  // the place of such a value
 
 // What a plain scalar can be read as.
 bool is_yaml_integer(const YamlNode& node);  // decimal, no leading zero, within 64 bits

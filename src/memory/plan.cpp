@@ -1,12 +1,11 @@
 // The memory plan of a training step.
 #include "memory/plan.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/memory_use.h"
 #include "memory/streamed_attention.h"
 
 namespace precis::memory {
@@ -57,6 +56,7 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
   const int64_t row_scores = targets * config.decoder_attention_heads;
   const int64_t block_scores = std::min(longest_rows * row_scores, std::max(kBlockScores, 256 * row_scores));
   plan.parts = {
+      {"program, libraries and data", std::max<int64_t>(0, resident_memory_bytes() - parameters * element)},
       {"weights", parameters * element},
       {"gradients", parameters * element},
       {"optimiser", parameters * element * request.optimizer_states},
@@ -73,8 +73,6 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
   std::erase_if(plan.parts, [](const PlanPart& part) { return part.bytes == 0; });
   return plan;
 }
-
-int64_t free_memory() { return int64_t{sysconf(_SC_AVPHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
 
 }  // namespace
 
@@ -127,7 +125,7 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
     if (request.budget) refuse_above(plan, *request.budget);
     return plan;
   }
-  const int64_t limit = request.budget.value_or(free_memory() / 10 * 7);
+  const int64_t limit = request.budget.value_or(available_memory_bytes() / 10 * 7);
   MemoryPlan plan;
   for (const EncodeSchedule schedule :
        {EncodeSchedule::kKept, EncodeSchedule::kCached, EncodeSchedule::kStreamed}) {

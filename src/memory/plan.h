@@ -39,10 +39,10 @@ struct MemoryPlan {
   std::string describe() const;
 };
 
-// The bytes of the largest step: weights, gradients, optimiser, what grows with the document, one pack of
-// windows, the decoder. An estimate of the tensors held at the peak; the allocator's slack comes on top.
-// `auto` takes the fastest schedule that fits the budget, or 70 % of the machine's free memory where none is
-// given. Throws Error{kBudget} with the numbers where the budget can't be met.
+// The bytes of the largest step: the program as it stands, weights, gradients, optimiser, what grows with the
+// document, one pack of windows, the decoder. An estimate of the tensors held at the peak; the allocator's
+// slack comes on top. `auto` takes the fastest schedule that fits the budget, or 70 % of the machine's free
+// memory where none is given. Throws Error{kBudget} with the numbers where the budget can't be met.
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request);
 
 // "1.5 GiB"

@@ -15,8 +15,6 @@ namespace precis::train {
 
 namespace {
 
-constexpr const char* kCommandLine = "command line";
-
 // "optimizer" of "optimizer.eps"; empty for a key at the top.
 std::string section_of(const std::string& name) {
   const size_t dot = name.find('.');
@@ -85,14 +83,7 @@ void apply(TrainConfig& config, const YamlNode& node, const std::string& prefix)
 
 // `section.key=value`; the value is YAML, but a text needs no quotes and a single file no brackets.
 void apply_override(TrainConfig& config, const std::string& text) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0) {
-    throw Error(ErrorKind::kUsage, {.what = "not an override",
-                                    .where = kCommandLine,
-                                    .expected = "section.key=value",
-                                    .found = "'" + text + "'"});
-  }
-  const std::string name = text.substr(0, equals), value_text = text.substr(equals + 1);
+  const auto [name, value_text] = split_override(text);
   const ConfigKey* key = find_key(name);
   if (key == nullptr) unknown_key(name, kCommandLine);
   const Json initial = key->get(TrainConfig());

@@ -26,6 +26,7 @@ struct TrainConfig {
     std::string summary_field = "summary";
     std::string query_field = "query";
     std::string on_empty_summary = "error";
+    std::string on_bad_line = "error";
   } data;
   std::optional<int64_t> window;
   int64_t max_target_tokens = 1024;

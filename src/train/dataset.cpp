@@ -20,7 +20,8 @@ DocumentOptions document_options(const TrainConfig::Data& data) {
   return {.format = InputFormat::kJsonLines,
           .document_field = given(data.document_field, defaults.document_field),
           .summary_field = given(data.summary_field, defaults.summary_field),
-          .query_field = given(data.query_field, defaults.query_field)};
+          .query_field = given(data.query_field, defaults.query_field),
+          .skip_bad_lines = parse_on_bad_line(data.on_bad_line).value_or(0)};
 }
 
 void add_ids(Sha256& digest, const std::vector<int32_t>& ids) {
@@ -63,6 +64,8 @@ Dataset load_dataset(const std::vector<std::string>& files, const TrainConfig& c
       set.examples.push_back(*std::move(example));
       if (request.progress) request.progress(static_cast<int64_t>(set.examples.size()), set.source_tokens);
     }
+    set.counts.skipped_lines += reader.skipped_lines();
+    if (reader.skipped_lines() > 0) set.last_skip_reason = reader.last_skip_reason();
   }
   if (set.examples.empty()) {
     std::string names;

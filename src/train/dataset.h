@@ -19,6 +19,7 @@ struct Dataset {
   std::vector<memory::Example> examples;
   std::vector<std::vector<std::string>> references;  // of each example; only where they were asked for
   evaluate::ExampleCounts counts;
+  std::string last_skip_reason;  // of the latest bad line; empty without one
   int64_t source_tokens = 0;
   int64_t longest_document = 0;  // text tokens
   int64_t longest_query = 0;

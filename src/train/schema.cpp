@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "data/documents.h"
 
 namespace precis::train {
 
@@ -257,6 +258,15 @@ std::vector<ConfigKey> build_schema() {
           "data.on_empty_summary", {"error", "skip"}, kPlain,
           "A row without a summary stops the run, or is skipped and counted.",
           [](auto& c) -> auto& { return c.data.on_empty_summary; }),
+      make_key(
+          "data.on_bad_line", "error, or skip:N with N from 1", kPlain,
+          "A bad line stops the run, or up to N of a file are left out and counted.",
+          [](auto& c) -> auto& { return c.data.on_bad_line; },
+          [](TrainConfig& config, const Json& value) {
+            if (!value.is_string() || !parse_on_bad_line(value.get<std::string>())) return false;
+            config.data.on_bad_line = value.get<std::string>();
+            return true;
+          }),
       optional_integer(
           "window", 3, kGuarded, "Positions of an encoder window; null is the model's positions.",
           [](auto& c) -> auto& { return c.window; }),

@@ -45,7 +45,13 @@ void refuse_layerdrop(const models::BartConfig& model, const std::string& where)
   }
 }
 
-void tell_counts(const evaluate::ExampleCounts& counts, const char* set, const LogSink& sink) {
+void tell_counts(const Dataset& data, const char* set, const LogSink& sink) {
+  const evaluate::ExampleCounts& counts = data.counts;
+  if (counts.skipped_lines > 0) {
+    log(sink, LogLevel::kWarning,
+        std::string(set) + ": " + std::to_string(counts.skipped_lines) +
+            " bad lines are left out, the last one " + data.last_skip_reason);
+  }
   if (counts.skipped_without_summary > 0) {
     log(sink, LogLevel::kWarning,
         std::string(set) + ": " + std::to_string(counts.skipped_without_summary) +
@@ -137,14 +143,14 @@ Setup prepare(const TrainConfig& config, const LogSink& sink, const StopToken* s
   memory::piece_length(model, setup.window, 0);  // refuses a window before the data is read
   setup.training = load_dataset(config.data.train, config, tokenizer, model,
                                 {.limit = 0, .keep_references = false, .stop = stop, .progress = progress});
-  tell_counts(setup.training.counts, "training data", sink);
+  tell_counts(setup.training, "training data", sink);
   if (!config.data.validation.empty()) {
     setup.validation = load_dataset(config.data.validation, config, tokenizer, model,
                                     {.limit = config.validation.documents,
                                      .keep_references = config.validation.generate,
                                      .stop = stop,
                                      .progress = {}});
-    tell_counts(setup.validation->counts, "validation data", sink);
+    tell_counts(*setup.validation, "validation data", sink);
   }
   memory::piece_length(model, setup.window,
                        std::max(setup.training.longest_query,

@@ -26,7 +26,8 @@ TEST(Suggest, ASlipOfTheHandFindsItsName) {
 }
 
 TEST(Suggest, AnotherWordFindsNone) {
-  for (const std::string& typed : std::vector<std::string>{"", "s", "query", "learning", std::string(1000, 's')}) {
+  for (const std::string& typed :
+       std::vector<std::string>{"", "s", "query", "learning", std::string(1000, 's')}) {
     EXPECT_EQ(nearest_name(typed, kNames), "") << typed;
   }
 }

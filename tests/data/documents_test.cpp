@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/compression_for_tests.h"
+#include "base/error_of.h"
 #include "base/temporary_directory.h"
 
 namespace precis {
@@ -22,13 +23,7 @@ std::vector<Document> read_all(const std::filesystem::path& path, const Document
 }
 
 std::string error_of(const std::filesystem::path& path, const DocumentOptions& options = {}) {
-  try {
-    read_all(path, options);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kData) << error.what();
-    return error.what();
-  }
-  return "no error";
+  return precis::error_of([&] { read_all(path, options); }, ErrorKind::kData);
 }
 
 class Documents : public testing::Test {
@@ -173,6 +168,16 @@ TEST_F(Documents, BadRowsAreSkippedUpToACountAndCounted) {
   EXPECT_EQ(reader.skipped_lines(), 3);
   EXPECT_THAT(reader.last_skip_reason(), HasSubstr("d.jsonl:5: bad row"));
   EXPECT_THAT(error_of(path, {.skip_bad_lines = 2}), HasSubstr("d.jsonl:5: bad row"));
+}
+
+TEST(OnBadLine, IsErrorOrSkipAndANumber) {
+  EXPECT_EQ(parse_on_bad_line("error"), 0);
+  EXPECT_EQ(parse_on_bad_line("skip:1"), 1);
+  EXPECT_EQ(parse_on_bad_line("skip:250000"), 250000);
+  for (const char* bad : {"", "skip", "skip:", "skip:0", "skip:-1", "skip:1.5", "skip:1 ",
+                          "skip:99999999999999999999", "Skip:1", "errors"}) {
+    EXPECT_EQ(parse_on_bad_line(bad), std::nullopt) << bad;
+  }
 }
 
 TEST_F(Documents, InvalidUnicodeIsReplacedWhereAskedAndCounted) {

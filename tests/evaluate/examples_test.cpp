@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/temporary_directory.h"
 #include "text/bpe_trainer.h"
 
@@ -35,13 +36,7 @@ class Examples : public testing::Test {
   }
 
   std::string error_of(const Document& document, ErrorKind kind, const ExampleOptions& options = {}) {
-    try {
-      make(document, options);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), kind);
-      return error.what();
-    }
-    return "no error";
+    return precis::error_of([&] { make(document, options); }, kind);
   }
 
   Tokenizer tokenizer_;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/temporary_directory.h"
 
 namespace precis::evaluate {
@@ -22,13 +23,7 @@ class Predictions : public testing::Test {
   }
 
   std::string error_of(const std::string& predictions, const std::string& references) {
-    try {
-      score(predictions, references);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::kData);
-      return error.what();
-    }
-    return "no error";
+    return precis::error_of([&] { score(predictions, references); }, ErrorKind::kData);
   }
 
   TemporaryDirectory folder_;

@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/fault_file_systems.h"
 #include "base/temporary_directory.h"
 #include "io/safetensors.h"
@@ -28,16 +29,6 @@ void save(FileSystem& files, const std::filesystem::path& target, int step, bool
                     {{"w", WeightType::kI64, {1000}, values.data()}});
   directory.write("config.json", "{\"step\": " + std::to_string(step) + "}\n");
   directory.commit({{"step", step}}, replace);
-}
-
-std::string error_of(const std::function<void()>& work, ErrorKind kind) {
-  try {
-    work();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  return "no error";
 }
 
 std::string verification(const std::filesystem::path& directory) {

@@ -11,6 +11,7 @@
 
 #include "base/compression_for_tests.h"
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/temporary_directory.h"
 
 namespace precis {
@@ -27,13 +28,7 @@ std::string read_all(const std::filesystem::path& path, size_t piece = 1000) {
 }
 
 std::string error_of(const std::filesystem::path& path) {
-  try {
-    read_all(path);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kData) << error.what();
-    return error.what();
-  }
-  return "no error";
+  return precis::error_of([&] { read_all(path); }, ErrorKind::kData);
 }
 
 std::string long_text() {

@@ -6,19 +6,15 @@
 
 #include <fstream>
 
+#include "base/error_of.h"
+
 namespace precis {
 namespace {
 
 using ::testing::HasSubstr;
 
 std::string error_of(const std::string& text, TextOrigin origin = {}) {
-  try {
-    parse_json(text, "f.json", ErrorKind::kData, origin);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kData);
-    return error.what();
-  }
-  return "no error";
+  return precis::error_of([&] { parse_json(text, "f.json", ErrorKind::kData, origin); }, ErrorKind::kData);
 }
 
 TEST(Json, KeepsValuesAndTheOrderOfKeys) {

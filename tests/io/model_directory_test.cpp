@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/temporary_directory.h"
 #include "io/digest.h"
 
@@ -14,13 +15,7 @@ namespace {
 using ::testing::HasSubstr;
 
 std::string error_of(const std::filesystem::path& directory) {
-  try {
-    read_model_config(directory);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kModel);
-    return error.what();
-  }
-  return "no error";
+  return precis::error_of([&] { read_model_config(directory); }, ErrorKind::kModel);
 }
 
 TEST(ModelDirectory, ReadsItsConfigurations) {

@@ -5,9 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <functional>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/fault_file_systems.h"
 #include "base/temporary_directory.h"
 #include "io/weight_files.h"
@@ -27,19 +27,9 @@ std::string file_of(const std::string& header, size_t data_bytes) {
   return with_length(header.size(), header) + std::string(data_bytes, '\1');
 }
 
-std::string error_of(const std::function<void()>& work, ErrorKind kind = ErrorKind::kModel) {
-  try {
-    work();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string refusal(const std::string& bytes) {
   const TemporaryDirectory folder;
-  return error_of([&] { SafetensorsFile::open(folder.write("x.safetensors", bytes)); });
+  return error_of([&] { SafetensorsFile::open(folder.write("x.safetensors", bytes)); }, ErrorKind::kModel);
 }
 
 std::string header_refusal(const std::string& header, size_t data_bytes) {
@@ -190,8 +180,9 @@ TEST(Safetensors, AFileCutWhileOpenIsAnError) {
   char flags[3];
   EXPECT_THAT(error_of([&] { file.read("e", flags, 3); }, ErrorKind::kIo),
               HasSubstr("cut after it was opened"));
-  EXPECT_THAT(error_of([&] { file.read("e", flags, 2); }), HasSubstr("size differs"));
-  EXPECT_THAT(error_of([&] { file.read("none", flags, 2); }), HasSubstr("not in the file"));
+  EXPECT_THAT(error_of([&] { file.read("e", flags, 2); }, ErrorKind::kModel), HasSubstr("size differs"));
+  EXPECT_THAT(error_of([&] { file.read("none", flags, 2); }, ErrorKind::kModel),
+              HasSubstr("not in the file"));
 }
 
 TEST(Safetensors, NothingIsLeftUnsaidWhenTheDiskIsFull) {
@@ -230,12 +221,12 @@ TEST(WeightFiles, JoinsShards) {
   char value = 0;
   files.read("b", &value, 1);
   EXPECT_EQ(value, 1);
-  EXPECT_THAT(error_of([&] { files.read("c", &value, 1); }), HasSubstr("no weight 'c'"));
+  EXPECT_THAT(error_of([&] { files.read("c", &value, 1); }, ErrorKind::kModel), HasSubstr("no weight 'c'"));
 }
 
 std::string index_refusal(const TemporaryDirectory& folder, const std::string& shard) {
   folder.write("m/model.safetensors.index.json", "{\"weight_map\":{\"a\":" + shard + "}}");
-  return error_of([&] { WeightFiles::open(folder / "m"); });
+  return error_of([&] { WeightFiles::open(folder / "m"); }, ErrorKind::kModel);
 }
 
 TEST(WeightFiles, RefusesShardsOutsideTheDirectory) {
@@ -273,14 +264,15 @@ TEST(WeightFiles, RefusesIndexesThatDisagreeWithTheirShards) {
   folder.write("2", shard_of("a"));
   const auto refused = [&](const std::string& index) {
     folder.write("model.safetensors.index.json", index);
-    return error_of([&] { WeightFiles::open(folder.path()); });
+    return error_of([&] { WeightFiles::open(folder.path()); }, ErrorKind::kModel);
   };
   EXPECT_THAT(refused(R"({"weight_map":{"a":"1","b":"1"}})"), HasSubstr("'b' is missing from its shard"));
   EXPECT_THAT(refused(R"({"weight_map":{"b":"1"}})"), HasSubstr("'a' is not what the index says"));
   EXPECT_THAT(refused(R"({"weight_map":{"a":"1","b":"2"}})"), HasSubstr("not what the index says"));
   EXPECT_THAT(refused(R"({"weight_map":[]})"), HasSubstr("bad index"));
   EXPECT_THAT(refused("[]"), HasSubstr("bad index"));
-  EXPECT_THAT(error_of([&] { WeightFiles::open(folder / "nowhere"); }), HasSubstr("no weights"));
+  EXPECT_THAT(error_of([&] { WeightFiles::open(folder / "nowhere"); }, ErrorKind::kModel),
+              HasSubstr("no weights"));
 }
 
 }  // namespace

@@ -4,19 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error_of.h"
+
 namespace precis {
 namespace {
 
 using ::testing::HasSubstr;
 
 std::string error_of(const std::string& text) {
-  try {
-    parse_yaml(text, "c.yaml");
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kConfig);
-    return error.what();
-  }
-  return "no error";
+  return precis::error_of([&] { parse_yaml(text, "c.yaml"); }, ErrorKind::kConfig);
 }
 
 YamlNode scalar(const std::string& text) { return *parse_yaml("k: " + text + "\n", "c.yaml").find("k"); }

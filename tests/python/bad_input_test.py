@@ -196,6 +196,26 @@ def test_json_lines(fails, model, tmp_path, name):
     assert f"rows.jsonl{place}" in done.stderr and not list(tmp_path.glob("run/step-*"))
 
 
+def test_bad_lines_are_left_out_where_asked_up_to_a_count(run, fails, precis, model, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    good = '{"document": "an the", "summary": "on"}'
+    path.write_text(f"{good}\n{{]\n{good}\n[]\n{good}\n", encoding="utf-8")
+    command = ["evaluate", model, "--data", path, "--metrics", "loss", "--format", "json", "--on-bad-line"]
+    done = run([precis, *command, "skip:2"])
+    assert {"documents": 3, "skipped_lines": 2}.items() <= json.loads(done.stdout).items()
+    assert "2 bad lines left out" in done.stderr and "rows.jsonl:4" in done.stderr
+    fails(3, ["rows.jsonl:4"], *command, "skip:1")
+    fails(2, ["--on-bad-line", "skip:N"], *command, "skip:0")
+    done = run([precis, "summarize", model, path, "--on-bad-line", "skip:9", "--max-length", "8", "--format", "jsonl"])
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["1", "3", "5"]
+    config = {"model": str(model), "output": str(tmp_path / "run"), "steps": 1,
+              "data": {"train": [str(path)], "on_bad_line": "skip:2"}}
+    done = train(tmp_path, config)
+    assert "training data: 2 bad lines are left out" in done.stderr
+    config["data"]["on_bad_line"] = "skip:none"
+    assert "data.on_bad_line" in train(tmp_path, config, expect=2).stderr
+
+
 def test_json_lines_of_other_editors(run, precis, model, tmp_path):
     """A BOM, CRLF, blank lines, no last newline, separators of Unicode within strings."""
     rows = [{"document": "an\u2028the", "summary": "on"}, {"document": "the", "summary": "in"}]

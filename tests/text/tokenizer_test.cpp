@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "io/json.h"
 #include "text/bpe_trainer.h"
 
@@ -51,14 +52,9 @@ class TokenizerTest : public ::testing::Test {
     write("tokenizer.json", json.dump());
   }
   std::string error_of_load() {
-    try {
-      Tokenizer::load(directory_);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::kModel);
-      return error.what();
-    }
-    ADD_FAILURE() << "loaded";
-    return "";
+    const std::string message = precis::error_of([&] { Tokenizer::load(directory_); }, ErrorKind::kModel);
+    EXPECT_NE(message, "no error");
+    return message;
   }
 
   std::filesystem::path directory_;
