@@ -76,8 +76,10 @@ struct Summary {
 Inputs find_inputs(const SummarizeOptions& options) {
   Inputs inputs{options.model, options.inputs};
   if (inputs.model.empty()) {
-    const bool named = !inputs.files.empty() && inputs.files.front() != "-" &&
-                       std::filesystem::exists(std::filesystem::path(inputs.files.front()) / "config.json");
+    std::error_code unreadable;  // a text in the place of a path can be too long for one
+    const bool named =
+        !inputs.files.empty() && inputs.files.front() != "-" &&
+        std::filesystem::exists(std::filesystem::path(inputs.files.front()) / "config.json", unreadable);
     if (!named) {
       throw Error(ErrorKind::kModel, {.what = "no model is named",
                                       .where = inputs.files.empty() ? "" : inputs.files.front(),

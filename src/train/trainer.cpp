@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <ctime>
 #include <utility>
 
@@ -98,7 +99,9 @@ class Trainer {
         after_update(last);
       }
     } catch (const Error& error) {
-      if (state_.step > saved_step_ && error.kind() != ErrorKind::kIo) save();
+      // Weights that a validation has found broken are not worth a checkpoint.
+      const bool worth = error.kind() != ErrorKind::kIo && !broken_;
+      if (state_.step > saved_step_ && worth) save();
       write_event("end", {{"reason", name(error.kind())}});
       throw;
     }
@@ -215,6 +218,13 @@ class Trainer {
     request.progress = observer_.on_validating;
     const ValidationResult result = validate(model_, setup_.tokenizer, *setup_.validation, request);
     state_.validated_step = state_.step;
+    broken_ = !std::isfinite(result.loss);
+    if (broken_) {
+      throw Error(ErrorKind::kNonFinite,
+                  {.what = "the validation loss is not finite",
+                   .where = "step " + std::to_string(state_.step),
+                   .hint = "the update before it overflowed the weights: lower optimizer.learning_rate"});
+    }
     const std::string metric = config_.effective_metric();
     const double value = result.metric(metric);
     const bool best = !state_.best || is_better(metric, value, state_.best->value);
@@ -286,6 +296,7 @@ class Trainer {
   std::optional<MetricsLog> metrics_;
   TrainerState state_;
   int64_t saved_step_ = 0;
+  bool broken_ = false;  // a validation found weights that give no finite loss
   double seconds_before_ = 0.0;
   Clock::time_point began_ = Clock::now();
 };

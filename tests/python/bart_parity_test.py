@@ -107,15 +107,18 @@ def test_odd_shapes(name, dtype, tmp_path):
     check(random_model(shape, dtype), [33, 1, 17], 9, tmp_path, dtype)
 
 
+@pytest.mark.slow
 def test_base_shape(tmp_path):
     check(random_model(BASE), [150, 300], 24, tmp_path, torch.float32)
 
 
+@pytest.mark.slow
 def test_base_shape_in_float64(tmp_path):
     check(random_model({**BASE, "encoder_layers": 2, "decoder_layers": 2}, torch.float64), [40, 90], 12, tmp_path,
           torch.float64)
 
 
+@pytest.mark.slow
 def test_large_shape_of_two_layers(tmp_path):
     check(random_model({**LARGE, "encoder_layers": 2, "decoder_layers": 2}), [200], 16, tmp_path, torch.float32)
 
@@ -125,6 +128,7 @@ def test_large_shape(tmp_path):
     check(random_model(LARGE), [1024, 600], 64, tmp_path, torch.float32)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_as_near_as_transformers(tmp_path):
     """16-bit rounding differs with the order of operations, so the measure is the distance to float32."""
     model = random_model({**BASE, "vocab_size": 4001, "encoder_layers": 3, "decoder_layers": 3}).bfloat16()

@@ -12,7 +12,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: minutes; left out with -m 'not slow'")
+    config.addinivalue_line("markers", "slow: five seconds and more; left out with -m 'not slow'")
 
 
 @pytest.fixture(scope="session")

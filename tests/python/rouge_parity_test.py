@@ -3,6 +3,7 @@
 import json
 import random
 
+import pytest
 from nltk.stem.porter import PorterStemmer
 from rouge_score import rouge_scorer
 
@@ -36,6 +37,7 @@ def test_hostile_pairs(run, program):
     check(run, program, [([reference], prediction) for reference, prediction in HOSTILE])
 
 
+@pytest.mark.slow
 def test_real_texts(run, program, shared, read_rows):
     draw = random.Random(1)
     proposals = read_rows(shared / "proposals" / "validation.jsonl.zst")

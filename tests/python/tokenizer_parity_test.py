@@ -58,6 +58,7 @@ def assert_same(rows, reference, texts):
                     f"expected {list(zip(expected.ids, expected.offsets))[:50]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["proposals", "qmsum", "squality"])
 def test_every_validation_document(bart, encode, shared, read_rows, name):
     folder, reference = bart
@@ -71,6 +72,7 @@ def code_points():
     return [chr(c) for c in range(0x110000) if c not in SURROGATES]
 
 
+@pytest.mark.slow
 def test_every_code_point_alone(bart, precis, run, tmp_path):
     """Each is a whole document: the start and the end of the text on its two sides."""
     folder, reference = bart
@@ -88,6 +90,7 @@ def test_every_code_point_alone(bart, precis, run, tmp_path):
 CONTEXTS = ["a{0}b", "1{0}2", "!{0}?", " {0}", "{0}{0}", "x {0} y", "'{0}s", "\n{0}\n"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_every_code_point_in_context(bart, encode, context):
     folder, reference = bart
@@ -248,6 +251,7 @@ def test_lone_surrogates_in_json_are_refused(bart, precis, run, tmp_path, text, 
     run([precis, "tokenizer", "encode", folder, path, "--invalid-utf8", "replace"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["text", "spaces", "letter", "newlines", "every byte"])
 def test_ten_megabytes_take_seconds(bart, precis, run, tmp_path, shared, read_rows, name):
     folder, reference = bart

@@ -184,6 +184,15 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(world, tmp_path):
     assert all(tensor.isfinite().all() for tensor in last.values())
 
 
+def test_a_validation_loss_that_is_not_finite_ends_the_run(world, tmp_path):
+    """The only update overflows the weights: no loss of training shows it."""
+    config = config_of(world, tmp_path / "out", steps=1, validation={"generate": False}, checkpoint={"every": 0},
+                       optimizer={"name": "sgd", "learning_rate": 1e30, "clip_norm": 0}, dropout=0,
+                       schedule={"name": "constant", "warmup_steps": 0})
+    assert "validation loss is not finite" in train(tmp_path, config, expect=6).stderr
+    assert checkpoints(tmp_path / "out") == [] and events(tmp_path / "out", "end")[-1]["reason"] == "non_finite"
+
+
 def test_output_folder_in_use_or_not_writable(world, tmp_path):
     config = config_of(world, tmp_path / "out", steps=2)
     (tmp_path / "out").mkdir()
