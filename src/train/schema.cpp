@@ -350,7 +350,7 @@ std::vector<ConfigKey> build_schema() {
           [](auto& c) -> auto& { return c.validation.generate; }),
       integer(
           "validation.num_beams", 1, kPlain, "Beams of those summaries; written to generation_config.json.",
-          [](auto& c) -> auto& { return c.validation.num_beams; }, 4096),
+          [](auto& c) -> auto& { return c.validation.num_beams; }, 1024),
       integer(
           "validation.max_length", 2, kPlain,
           "Their longest length in tokens; written to generation_config.json.",

@@ -111,8 +111,14 @@ Generation make_generation(const TrainConfig& config, const models::BartConfig& 
   const bool given = config.origin.count("validation.max_length") > 0;
   json["max_length"] = given ? config.validation.max_length
                              : std::min(config.validation.max_length, model.max_position_embeddings);
-  const std::string where = given ? config.origin.at("validation.max_length") : config.model;
-  return {json, generate::resolve_generation_config(json, where, model, Json::object(), sink)};
+  const std::string where = given ? config.origin.at("validation.max_length") + ": validation" : config.model;
+  try {
+    return {json, generate::resolve_generation_config(json, where, model, Json::object(), sink)};
+  } catch (const Error& error) {
+    // What the configuration names is not the model's fault.
+    if (!given || error.kind() != ErrorKind::kModel) throw;
+    throw Error(ErrorKind::kConfig, error.details());
+  }
 }
 
 OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config) {

@@ -254,6 +254,13 @@ def test_steps_7_to_10_with_keep_1_and_a_folder_of_another_run(world, tmp_path):
     assert (tmp_path / "out" / "latest").resolve().name == "step-00000010"
 
 
+def test_a_validation_that_the_model_has_no_room_for_is_a_mistake_of_the_configuration(world, tmp_path):
+    config = config_of(world, tmp_path / "out", validation={"max_length": 5000})
+    assert "max_length" in train(tmp_path, config, expect=2).stderr
+    config = config_of(world, tmp_path / "out", validation={"num_beams": 2000})
+    assert "validation.num_beams" in train(tmp_path, config, expect=2).stderr
+
+
 def test_layerdrop_and_unbuilt_schedules_are_refused(world, tmp_path):
     write_model(tmp_path / "model", positions=64, encoder_layerdrop=0.1)
     done = train(tmp_path, config_of(world, tmp_path / "out"), f"model={tmp_path / 'model'}", expect=2)
