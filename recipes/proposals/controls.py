@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The controls of a validation set: controls.py TRAIN.jsonl.zst VALIDATION.jsonl.zst OUT.
 
-Writes shuffled.jsonl (each document exchanged for another row's), shuffled-within.jsonl (for one of the same source),
-lead.jsonl (the first words as predictions) and bag.jsonl (the same frequent words for every row)."""
+Writes shuffled.jsonl (each document exchanged for another row's) and shuffled-within.jsonl (for one of the same source);
+as predictions lead-predictions.jsonl (the first words) and bag-predictions.jsonl (the same frequent words everywhere)."""
 
 import collections
 import json
@@ -62,8 +62,8 @@ def main():
     words = mean_words(rows)
     write_rows(out / "shuffled.jsonl", shuffled(rows, seed=1))
     write_rows(out / "shuffled-within.jsonl", shuffled(rows, seed=1, within="source"))
-    write_rows(out / "lead.jsonl", lead(rows, words))
-    write_rows(out / "bag.jsonl", bag(rows, train_rows, words))
+    write_rows(out / "lead-predictions.jsonl", lead(rows, words))
+    write_rows(out / "bag-predictions.jsonl", bag(rows, train_rows, words))
     print(f"{len(train_rows)} rows to train on, {len(rows)} to validate; lead and bag of {words} words")
 
 

@@ -162,8 +162,9 @@ TEST(Config, ThePageOfTheDocumentationIsThisSchemas) {
   const std::string text = bytes_of(page);
   const std::string mark = "<!-- The schema's own table: ";
   const std::string head = text.substr(0, text.find(mark));
-  const std::string wanted =
-      head + mark + "PRECIS_WRITE_DOCS=1 with this test writes it. -->\n\n" + schema_markdown();
+  const std::string wanted = head + mark +
+                             "build/release/tests/test_train writes it under PRECIS_WRITE_DOCS=1. -->\n\n" +
+                             schema_markdown();
   if (std::getenv("PRECIS_WRITE_DOCS") != nullptr) std::ofstream(page) << wanted;
   EXPECT_TRUE(bytes_of(page) == wanted) << page << " is old: run test_train with PRECIS_WRITE_DOCS=1";
 }
