@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <random>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -161,11 +162,13 @@ void remove_tree(FileSystem& files, const Path& path) {
 }
 
 Path temporary_beside(const Path& path) {
-  static std::atomic<uint64_t> count{0};
+  // Random, because process numbers repeat: in another container, on another machine of a shared disk.
+  static std::atomic<uint64_t> next{uint64_t{std::random_device()()} << 32 | std::random_device()()};
   const Path plain = path.has_filename() ? path : path.parent_path();
-  const std::string name = ".tmp-" + plain.filename().string() + "-" + std::to_string(getpid()) + "-" +
-                           std::to_string(count.fetch_add(1));
-  return parent_directory(plain) / name;
+  constexpr size_t kShown = 100;  // a file's name has 255 bytes at most
+  char suffix[20];
+  std::snprintf(suffix, sizeof suffix, "-%016llx", static_cast<unsigned long long>(next.fetch_add(1)));
+  return parent_directory(plain) / (".tmp-" + plain.filename().string().substr(0, kShown) + suffix);
 }
 
 namespace {

@@ -55,7 +55,7 @@ void make_directories(FileSystem& files, const std::filesystem::path& path);
 // Removes a file, a link (not what it points to) or a directory with all it holds. Missing is fine.
 void remove_tree(FileSystem& files, const std::filesystem::path& path);
 
-// A name beside `path` that no other process or thread uses: "<folder>/.tmp-<name>-<process>-<count>".
+// A name beside `path` that no other process or thread uses: "<folder>/.tmp-<name>-<random>".
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 
 // A file that is written beside `path` and takes its place at commit(): readers see the old bytes or the new,

@@ -14,6 +14,9 @@ using Path = std::filesystem::path;
 
 namespace {
 
+constexpr std::string_view kStagePrefix = ".tmp-";  // as temporary_beside() names it
+constexpr std::string_view kReplacedPrefix = ".old-";
+
 struct Written {
   FileDigest digest;
   bool synced = false;
@@ -142,18 +145,29 @@ void AtomicDirectory::commit(const Json& extra, bool replace) {
   if (exists && !replace) {
     throw Error(ErrorKind::kIo, {.what = "already exists", .where = target_.string()});
   }
-  if (exists && !real_.exchange(stage_, target_)) {
-    // For a moment there is neither under this name; the stage stays whole if the machine stops here.
-    const Path old = temporary_beside(target_);
-    real_.rename(target_, old);
+  if (!exists) {
     real_.rename(stage_, target_);
-    stage_ = old;
-  } else if (!exists) {
-    real_.rename(stage_, target_);
+  } else if (!real_.exchange(stage_, target_)) {
+    replace_in_two_steps();
   }
   committed_ = true;
   real_.sync_directory(parent_directory(target_));
   if (exists) remove_tree(real_, stage_);
+}
+
+// For a moment there is neither under the target's name: what goes wrong then is put right here, or by
+// remove_stages() where the machine stopped.
+void AtomicDirectory::replace_in_two_steps() {
+  const Path old = parent_directory(target_) / (std::string(kReplacedPrefix) + target_.filename().string());
+  remove_tree(real_, old);
+  real_.rename(target_, old);
+  try {
+    real_.rename(stage_, target_);
+  } catch (const Error&) {
+    real_.rename(old, target_);
+    throw;
+  }
+  stage_ = old;
 }
 
 Json read_manifest(const Path& directory) {
@@ -200,14 +214,24 @@ Json verify_directory(const Path& directory) {
 }
 
 int remove_stages(FileSystem& files, const Path& folder) {
-  std::vector<Path> leftovers;
+  std::vector<Path> stages, replaced;
   std::error_code problem;
   for (std::filesystem::directory_iterator entries(folder, problem), end; !problem && entries != end;
        entries.increment(problem)) {
-    if (entries->path().filename().string().rfind(".tmp-", 0) == 0) leftovers.push_back(entries->path());
+    const std::string name = entries->path().filename().string();
+    if (name.starts_with(kStagePrefix)) stages.push_back(entries->path());
+    if (name.starts_with(kReplacedPrefix)) replaced.push_back(entries->path());
   }
-  for (const Path& path : leftovers) remove_tree(files, path);
-  return static_cast<int>(leftovers.size());
+  for (const Path& path : replaced) {
+    const Path target = folder / path.filename().string().substr(kReplacedPrefix.size());
+    if (std::filesystem::exists(std::filesystem::symlink_status(target, problem))) {
+      remove_tree(files, path);
+    } else {
+      files.rename(path, target);
+    }
+  }
+  for (const Path& path : stages) remove_tree(files, path);
+  return static_cast<int>(stages.size() + replaced.size());
 }
 
 }  // namespace precis

@@ -43,6 +43,8 @@ class AtomicDirectory {
  private:
   class Recorder;
 
+  void replace_in_two_steps();
+
   FileSystem& real_;
   std::filesystem::path target_;
   std::filesystem::path stage_;
@@ -57,7 +59,8 @@ Json read_manifest(const std::filesystem::path& directory);
 // it. Returns the manifest. Files that the manifest does not name are ignored.
 Json verify_directory(const std::filesystem::path& directory);
 
-// Removes the ".tmp-*" entries of a folder and returns how many there were. Only while no other process
+// Removes what writers that were killed have left in a folder, and returns how much there was: ".tmp-*", and
+// ".old-NAME", which takes its name again where the new NAME had not come yet. Only while no other process
 // writes there: hold the folder's lock.
 int remove_stages(FileSystem& files, const std::filesystem::path& folder);
 

@@ -50,6 +50,15 @@ std::vector<ResumePoint> readable(const fs::path& folder, const LogSink& sink) {
   return points;
 }
 
+std::vector<ResumePoint> of_newest_run(const fs::path& folder, const LogSink& sink) {
+  if (!fs::is_directory(folder)) return {};
+  std::vector<ResumePoint> points = readable(folder, sink);
+  std::string newest;
+  for (const ResumePoint& point : points) newest = std::max(newest, point.state.run);
+  std::erase_if(points, [&](const ResumePoint& point) { return point.state.run != newest; });
+  return points;
+}
+
 void link_to(FileSystem& files, const fs::path& folder, const char* link, int64_t step) {
   replace_link(files, checkpoint_name(step), folder / link);
 }
@@ -104,13 +113,7 @@ ResumePoint open_checkpoint(const fs::path& path) {
 }
 
 std::optional<ResumePoint> newest_checkpoint(const fs::path& folder, const LogSink& sink) {
-  if (!fs::is_directory(folder)) return std::nullopt;
-  const bool any = !list_checkpoints(folder).empty();
-  const std::vector<ResumePoint> points = readable(folder, sink);
-  std::string newest_run;
-  for (const ResumePoint& point : points) newest_run = std::max(newest_run, point.state.run);
-  for (const ResumePoint& point : points) {
-    if (point.state.run != newest_run) continue;
+  for (const ResumePoint& point : of_newest_run(folder, sink)) {
     try {
       return open_checkpoint(point.path);
     } catch (const Error& error) {
@@ -120,11 +123,16 @@ std::optional<ResumePoint> newest_checkpoint(const fs::path& folder, const LogSi
               " is damaged, the one before it is used: " + error.what());
     }
   }
-  if (!any) return std::nullopt;
+  if (!fs::is_directory(folder) || list_checkpoints(folder).empty()) return std::nullopt;
   throw Error(ErrorKind::kModel,
               {.what = "no checkpoint in this folder is whole",
                .where = folder.string(),
                .hint = "--resume never starts again; the damaged ones stay until overwritten"});
+}
+
+bool is_newest(const ResumePoint& point, const fs::path& folder) {
+  const std::vector<ResumePoint> points = of_newest_run(folder, {});
+  return !points.empty() && fs::equivalent(points.front().path, point.path);
 }
 
 void load_optimizer(Optimizer& optimizer, const ResumePoint& point) {

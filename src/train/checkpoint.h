@@ -39,8 +39,8 @@ struct TrainerState {
   std::optional<BestSoFar> best;
   double seconds = 0.0;  // of training, all sessions together
   std::string encode_schedule;
-  std::string model_digest;  // of the directory that training started from
-  std::string tokenizer_digest;
+  std::string model_digest;      // of the directory that training started from
+  std::string tokenizer_digest;  // of the checkpoint's own
   std::string data_digest;  // of the training examples' ids
   Json config;              // config_to_json
 
@@ -79,13 +79,19 @@ ResumePoint open_checkpoint(const std::filesystem::path& path);
 // warning; where all are damaged: Error{kModel}. Nothing where there is none.
 std::optional<ResumePoint> newest_checkpoint(const std::filesystem::path& folder, const LogSink& log);
 
+// Whether it is the one that newest_checkpoint() tries first.
+bool is_newest(const ResumePoint& point, const std::filesystem::path& folder);
+
 // The optimiser's tensors of a checkpoint. Throws Error{kModel}.
 void load_optimizer(Optimizer& optimizer, const ResumePoint& point);
 
 // Refuses to go on with another learning rate, batch, data or model than before: Error{kConfig} listing every
 // field that differs with both values. `allowed` names keys ("optimizer.learning_rate"), sections ("batch"),
-// "data" and "model"; an unknown name is Error{kUsage}.
+// "data" and "model".
 void check_unchanged(const TrainerState& before, const TrainerState& now,
                      const std::vector<std::string>& allowed);
+
+// Error{kUsage} for a name that check_unchanged() does not know.
+void check_changeable(const std::vector<std::string>& given);
 
 }  // namespace precis::train

@@ -42,7 +42,8 @@ std::string suggestion(const std::string& name) {
   return nearest_name(name, names);
 }
 
-[[noreturn]] void unknown_key(const std::string& name, const std::string& where) {
+const ConfigKey& known_key(const std::string& name, const std::string& where) {
+  if (const ConfigKey* key = find_key(name)) return *key;
   const std::string near = suggestion(name);
   throw Error(ErrorKind::kConfig,
               {.what = "unknown key '" + name + "'",
@@ -53,12 +54,11 @@ std::string suggestion(const std::string& name) {
 // `found` is the value as it was written.
 void set_key(TrainConfig& config, const std::string& name, const Json& value, const std::string& where,
              const std::string& found) {
-  const ConfigKey* key = find_key(name);
-  if (key == nullptr) unknown_key(name, where);
-  if (!key->set(config, value)) {
+  const ConfigKey& key = known_key(name, where);
+  if (!key.set(config, value)) {
     throw Error(
         ErrorKind::kConfig,
-        {.what = "bad value for '" + name + "'", .where = where, .expected = key->type, .found = found});
+        {.what = "bad value for '" + name + "'", .where = where, .expected = key.type, .found = found});
   }
   config.origin[name] = where;
 }
@@ -81,17 +81,22 @@ void apply(TrainConfig& config, const YamlNode& node, const std::string& prefix)
   }
 }
 
+// A length of the run on the command line takes the place of the file's other one.
+void drop_unless_overridden(TrainConfig& config, const std::string& name) {
+  const auto origin = config.origin.find(name);
+  if (origin == config.origin.end() || origin->second == kCommandLine) return;
+  config.origin.erase(origin);
+  find_key(name)->set(config, Json());
+}
+
 // `section.key=value`; the value is YAML, but a text needs no quotes and a single file no brackets.
 void apply_override(TrainConfig& config, const std::string& text) {
   const auto [name, value_text] = split_override(text);
-  const ConfigKey* key = find_key(name);
-  if (key == nullptr) unknown_key(name, kCommandLine);
-  const Json initial = key->get(TrainConfig());
+  const Json initial = known_key(name, kCommandLine).get(TrainConfig());
   Json value = initial.is_string() ? Json(value_text) : to_json(parse_yaml(value_text, kCommandLine));
   if (initial.is_array() && value.is_string()) value = Json::array({value});
-  // A length given here takes the place of the file's other one.
-  if (name == "steps" && !value.is_null()) config.epochs.reset();
-  if (name == "epochs" && !value.is_null()) config.steps.reset();
+  if (name == "steps" && !value.is_null()) drop_unless_overridden(config, "epochs");
+  if (name == "epochs" && !value.is_null()) drop_unless_overridden(config, "steps");
   set_key(config, name, value, kCommandLine, "'" + value_text + "'");
 }
 

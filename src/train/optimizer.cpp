@@ -19,12 +19,19 @@ Error state_error(const std::string& where, std::string what, std::string expect
 }
 
 std::string shape_of(const at::Tensor& tensor) {
-  std::string text = c10::toString(tensor.scalar_type()) + std::string(" [");
+  std::string text = "[";
   for (int64_t i = 0; i < tensor.dim(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(tensor.size(i));
   return text + "]";
 }
 
 }  // namespace
+
+OptimizerName optimizer_name(const std::string& text) {
+  if (text == "adamw") return OptimizerName::kAdamW;
+  if (text == "adam") return OptimizerName::kAdam;
+  if (text == "sgd") return OptimizerName::kSgd;
+  throw Error(ErrorKind::kUsage, {.what = "unknown optimiser", .where = "optimizer.name", .found = text});
+}
 
 int64_t state_tensors(OptimizerName name) { return name == OptimizerName::kSgd ? 0 : 2; }
 
@@ -113,7 +120,7 @@ void Optimizer::load_state(const NamedTensors& state, int64_t steps, const std::
     const auto found = given.find(name);
     if (found == given.end()) throw state_error(where, "tensor missing from the optimiser's state", name);
     if (shape_of(found->second) != shape_of(own)) {
-      throw state_error(where, "tensor '" + name + "' has another shape or type", shape_of(own),
+      throw state_error(where, "tensor '" + name + "' has another shape", shape_of(own),
                         shape_of(found->second));
     }
   }

@@ -14,6 +14,9 @@ namespace precis::train {
 
 enum class OptimizerName { kAdamW, kAdam, kSgd };
 
+// "adamw", "adam", "sgd"; Error{kUsage} for anything else.
+OptimizerName optimizer_name(const std::string& text);
+
 struct OptimizerOptions {
   OptimizerName name = OptimizerName::kAdamW;
   std::array<double, 2> betas = {0.9, 0.999};
@@ -48,8 +51,8 @@ class Optimizer {
   // "NAME.exp_avg" and "NAME.exp_avg_sq" of every parameter; empty for SGD. The tensors are the optimiser's
   // own.
   NamedTensors state() const;
-  // Takes `steps` and a state as `state()` gives it, in any order. Throws Error{kModel} naming `where` where
-  // a tensor is missing, unknown, or of another shape or type.
+  // Takes `steps` and a state as `state()` gives it, in any order; another type of float is converted. Throws
+  // Error{kModel} naming `where` where a tensor is missing, unknown, or of another shape.
   void load_state(const NamedTensors& state, int64_t steps, const std::string& where);
 
  private:

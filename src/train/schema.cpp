@@ -13,6 +13,7 @@ namespace precis::train {
 namespace {
 
 constexpr int64_t kMost = int64_t{1} << 53;  // integers that survive any JSON reader
+constexpr int64_t kMostCounted = 1'000'000;   // factors of numbers of rows and updates
 
 enum Flags : unsigned { kPlain = 0, kRequired = 1, kGuarded = 2 };
 
@@ -90,10 +91,10 @@ ConfigKey integer(const char* name, int64_t low, unsigned flags, const char* doc
 }
 
 template <class Access>
-ConfigKey optional_integer(const char* name, int64_t low, unsigned flags, const char* doc, Access access) {
-  ConfigKey key{
-      .name = name, .type = integer_type(low, kMost), .doc = doc, .guarded = (flags & kGuarded) != 0};
-  key.set = set_integer(access, low, kMost);
+ConfigKey optional_integer(const char* name, int64_t low, unsigned flags, const char* doc, Access access,
+                           int64_t high = kMost) {
+  ConfigKey key{.name = name, .type = integer_type(low, high), .doc = doc, .guarded = (flags & kGuarded) != 0};
+  key.set = set_integer(access, low, high);
   return make_optional(std::move(key), access);
 }
 
@@ -286,11 +287,11 @@ std::vector<ConfigKey> build_schema() {
       memory_dtype_key(),
       integer(
           "batch.documents", 1, kGuarded, "Documents computed together.",
-          [](auto& c) -> auto& { return c.batch.documents; }),
+          [](auto& c) -> auto& { return c.batch.documents; }, kMostCounted),
       integer(
           "batch.accumulation", 1, kGuarded,
           "Such batches in one update; the loss is weighted by tokens over all of them.",
-          [](auto& c) -> auto& { return c.batch.accumulation; }),
+          [](auto& c) -> auto& { return c.batch.accumulation; }, kMostCounted),
       choice(
           "optimizer.name", {"adamw", "adam", "sgd"}, kGuarded,
           "adamw decays weights but neither biases nor norms; adam and sgd (no momentum) decay nothing.",
@@ -320,7 +321,7 @@ std::vector<ConfigKey> build_schema() {
           [](auto& c) -> auto& { return c.steps; }),
       optional_integer(
           "epochs", 1, kPlain, "Passes over the training data, instead of steps.",
-          [](auto& c) -> auto& { return c.epochs; }),
+          [](auto& c) -> auto& { return c.epochs; }, kMostCounted),
       optional_real(
           "time_limit", positive, kPlain,
           "Seconds of training after which the run ends. The linear schedule then decays by the clock where "

@@ -26,6 +26,7 @@ std::string digest_of_tokenizer(const Tokenizer& tokenizer) {
 std::string digest_of_model(const std::filesystem::path& directory) {
   Sha256 digest;
   digest.update(digest_of_file(directory / "config.json", ErrorKind::kModel).sha256);
+  digest.update(digest_of_tokenizer(Tokenizer::load(directory)));
   const WeightFiles weights = WeightFiles::open(directory);
   for (const SafetensorsFile& file : weights.files()) {
     digest.update(digest_of_file(file.path(), ErrorKind::kModel).sha256);
@@ -64,13 +65,14 @@ void tell_counts(const Dataset& data, const char* set, const LogSink& sink) {
   }
 }
 
-int64_t count_steps(const TrainConfig& config, int64_t examples) {
+}  // namespace
+
+int64_t last_step(const TrainConfig& config, int64_t rows, int64_t step, SamplerState place) {
   if (config.steps) return *config.steps;
   const int64_t documents = config.batch.documents * config.batch.accumulation;
-  return (*config.epochs * examples + documents - 1) / documents;
+  const int64_t left = std::max<int64_t>(0, (*config.epochs - place.epoch) * rows - place.position);
+  return step + (left + documents - 1) / documents;
 }
-
-}  // namespace
 
 memory::StepDropout dropout_rates(const TrainConfig& config, const models::BartConfig& model) {
   const bool off = config.dropout == 0.0;
@@ -123,21 +125,19 @@ Generation make_generation(const TrainConfig& config, const models::BartConfig& 
 
 OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config) {
   OptimizerOptions options;
-  options.name = config.name == "adamw"  ? OptimizerName::kAdamW
-                 : config.name == "adam" ? OptimizerName::kAdam
-                                         : OptimizerName::kSgd;
+  options.name = optimizer_name(config.name);
   options.betas = {config.betas[0], config.betas[1]};
   options.eps = config.eps;
   options.weight_decay = config.weight_decay;
   return options;
 }
 
-Setup prepare(const TrainConfig& config, const LogSink& sink, const StopToken* stop,
-              const ReadingProgress& progress) {
+Setup prepare(const TrainConfig& config, const std::filesystem::path& start, const LogSink& sink,
+              const StopToken* stop, const ReadingProgress& progress) {
   read_model_config(config.model);  // tells a missing directory from one that is no model
-  const models::BartConfig model = models::BartConfig::load(config.model);
-  refuse_layerdrop(model, config.model + "/config.json");
-  Tokenizer tokenizer = Tokenizer::load(config.model);
+  const models::BartConfig model = models::BartConfig::load(start);
+  refuse_layerdrop(model, start.string() + "/config.json");
+  Tokenizer tokenizer = Tokenizer::load(start);
   Setup setup{.tokenizer = tokenizer,
               .tokenizer_digest = digest_of_tokenizer(tokenizer),
               .model_config = model,
@@ -147,6 +147,12 @@ Setup prepare(const TrainConfig& config, const LogSink& sink, const StopToken* s
               .generation = make_generation(config, model, sink),
               .window = config.window.value_or(model.max_position_embeddings)};
   memory::piece_length(model, setup.window, 0);  // refuses a window before the data is read
+  if (setup.window < model.max_position_embeddings) {
+    log(sink, LogLevel::kInfo,
+        "windows of " + std::to_string(setup.window) + " positions, where the model has " +
+            std::to_string(model.max_position_embeddings) + ": give summarize and evaluate --window " +
+            std::to_string(setup.window));
+  }
   setup.training = load_dataset(config.data.train, config, tokenizer, model,
                                 {.limit = 0, .keep_references = false, .stop = stop, .progress = progress});
   tell_counts(setup.training, "training data", sink);
@@ -161,7 +167,6 @@ Setup prepare(const TrainConfig& config, const LogSink& sink, const StopToken* s
   memory::piece_length(model, setup.window,
                        std::max(setup.training.longest_query,
                                 setup.validation ? setup.validation->longest_query : int64_t{0}));
-  setup.total_steps = count_steps(config, static_cast<int64_t>(setup.training.examples.size()));
   return setup;
 }
 

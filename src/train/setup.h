@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/log.h"
 #include "base/stop.h"
+#include "data/sampler.h"
 #include "generate/generation_config.h"
 #include "memory/encode.h"
 #include "memory/plan.h"
@@ -28,21 +30,23 @@ struct Setup {
   Tokenizer tokenizer;
   std::string tokenizer_digest;
   models::BartConfig model_config;
-  std::string model_digest;
+  std::string model_digest;  // of the configured model, its tokenizer included
   Dataset training;
   std::optional<Dataset> validation;
   Generation generation;
   int64_t window = 0;
-  int64_t total_steps = 0;
 };
 
 using ReadingProgress = std::function<void(int64_t rows, int64_t tokens)>;
 
-// Reads the tokenizer and the configuration of `config.model` and all rows; no weights yet. Says through
-// `sink` what was skipped or cut. Throws what load_dataset throws, Error{kModel} for the model's files,
+// Reads the tokenizer and the model's configuration in `start`, which is `config.model` or the checkpoint that
+// a run goes on from, and all rows; no weights yet. Says through `sink` what was skipped or cut. Throws what load_dataset throws, Error{kModel} for the model's files,
 // Error{kUsage} for a window or a length that the model can't take, Error{kUnsupported} for layerdrop.
-Setup prepare(const TrainConfig& config, const LogSink& sink, const StopToken* stop,
-              const ReadingProgress& progress);
+Setup prepare(const TrainConfig& config, const std::filesystem::path& start, const LogSink& sink,
+              const StopToken* stop, const ReadingProgress& progress);
+
+// The step at which the run ends that stands at `step` and `place`, of a data set of `rows`.
+int64_t last_step(const TrainConfig& config, int64_t rows, int64_t step, SamplerState place);
 
 // The three rates of an update's dropout: the model's own, or what the configuration sets in their place.
 memory::StepDropout dropout_rates(const TrainConfig& config, const models::BartConfig& model);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <ctime>
 #include <utility>
 
@@ -25,15 +26,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Sorts by the time of its beginning; the process keeps two runs of one second apart.
+// The time of its beginning, by which runs sort: two of one folder may begin in one second.
 std::string new_run_name() {
-  const std::time_t now = std::time(nullptr);
+  std::timespec now = {};
+  std::timespec_get(&now, TIME_UTC);
   std::tm utc = {};
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &utc);
-  const auto ticks = Clock::now().time_since_epoch().count();
-  return std::string(text) + "-" + std::to_string(mix64(static_cast<uint64_t>(ticks)) >> 40);
+  gmtime_r(&now.tv_sec, &utc);
+  char text[32], fraction[16];
+  std::strftime(text, sizeof text, "%Y%m%dT%H%M%S", &utc);
+  std::snprintf(fraction, sizeof fraction, ".%09ldZ", now.tv_nsec);
+  return std::string(text) + fraction;
 }
 
 at::ScalarType scalar_type(const std::string& precision) {
@@ -48,7 +50,17 @@ ScheduleName schedule_name(const std::string& name) {
 std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const LogSink& sink) {
   if (request.resume == "never") return std::nullopt;
   if (request.resume == "auto") return newest_checkpoint(request.config.output, sink);
-  return open_checkpoint(request.resume);
+  ResumePoint point = open_checkpoint(request.resume);
+  // From an older checkpoint, or from another folder's, a new run begins: so `auto` follows it from then on,
+  // and not what was given up.
+  if (!is_newest(point, request.config.output)) point.state.run = new_run_name();
+  return point;
+}
+
+bool keeps_state_of(const OptimizerOptions& options, const ResumePoint& resumed) {
+  const auto before = resumed.state.config.find("optimizer.name");
+  return before != resumed.state.config.end() && before->is_string() &&
+         state_tensors(optimizer_name(before->get<std::string>())) == state_tensors(options.name);
 }
 
 class Trainer {
@@ -72,6 +84,7 @@ class Trainer {
     state_.data_digest = setup_.training.digest;
     state_.config = config_to_json(config_);
     if (resumed) take_over(*resumed, request.allow_change);
+    total_steps_ = last_step(config_, setup_.training.counts.examples, state_.step, sampler_.state());
     const bool keep = resumed && config_.encoder.schedule == "auto";
     plan_ = make_plan(config_, setup_, model_, keep ? state_.encode_schedule : config_.encoder.schedule);
     state_.encode_schedule = memory::name(plan_.schedule);
@@ -82,8 +95,13 @@ class Trainer {
     TrainOutcome outcome{.first_step = state_.step};
     check_free_space(folder_, 2 * bytes_of_checkpoint());
     model_.set_requires_grad(true);
-    optimizer_.emplace(model_.parameters(), optimizer_options(config_.optimizer));
-    if (resumed) load_optimizer(*optimizer_, *resumed);
+    const OptimizerOptions options = optimizer_options(config_.optimizer);
+    optimizer_.emplace(model_.parameters(), options);
+    if (resumed && keeps_state_of(options, *resumed)) {
+      load_optimizer(*optimizer_, *resumed);
+    } else if (resumed) {
+      log(sink_, LogLevel::kWarning, "the optimiser is another one: its state begins anew");
+    }
     replace_file(files_, folder_ / "config.yaml", config_to_yaml(config_, /*origins=*/false));
     metrics_.emplace(files_, folder_ / "metrics.jsonl");
     began_ = Clock::now();
@@ -92,17 +110,17 @@ class Trainer {
       // Asked once an update: with a time limit the answer changes by itself, and the last update must be
       // saved.
       bool last = over();
-      if (resumed) after_update(last);  // what the earlier session did not come to
+      if (resumed || last) after_update(last);  // what the earlier session did not come to
       while (!last) {
         update();
         last = over();
         after_update(last);
       }
     } catch (const Error& error) {
-      // Weights that a validation has found broken are not worth a checkpoint.
-      const bool worth = error.kind() != ErrorKind::kIo && !broken_;
-      if (state_.step > saved_step_ && worth) save();
-      write_event("end", {{"reason", name(error.kind())}});
+      leave(error.kind());
+      throw;
+    } catch (const std::exception&) {  // libtorch's own, and memory that is used up
+      leave(ErrorKind::kInternal);
       throw;
     }
     write_event("end", {{"reason", "finished"}});
@@ -110,7 +128,7 @@ class Trainer {
     outcome.step = state_.step;
     outcome.seconds = seconds();
     outcome.best = state_.best;
-    outcome.checkpoint = folder_ / checkpoint_name(state_.step);
+    outcome.checkpoint = saved_path_;
     return outcome;
   }
 
@@ -118,14 +136,30 @@ class Trainer {
   void take_over(const ResumePoint& resumed, const std::vector<std::string>& allowed) {
     check_unchanged(resumed.state, state_, allowed);
     state_.step = saved_step_ = resumed.state.step;
+    saved_path_ = resumed.path;
     state_.validated_step = resumed.state.validated_step;
     state_.encode_schedule = resumed.state.encode_schedule;
     seconds_before_ = resumed.state.seconds;
-    sampler_.set_state(resumed.state.sampler);
-    state_.sampler = resumed.state.sampler;
-    if (resumed.state.best && resumed.state.best->metric == config_.effective_metric()) {
-      state_.best = resumed.state.best;
+    SamplerState place = resumed.state.sampler;
+    if (resumed.state.data_digest != state_.data_digest) {
+      place.position = 0;  // a place among other rows says nothing of these
+      log(sink_, LogLevel::kWarning, "the data are others: epoch " + std::to_string(place.epoch + 1) +
+                                         " begins again with them");
     }
+    sampler_.set_state(place);
+    state_.sampler = place;
+    const std::optional<BestSoFar>& best = resumed.state.best;
+    if (best && best->metric == config_.effective_metric() &&
+        fs::is_directory(folder_ / checkpoint_name(best->step))) {
+      state_.best = best;
+    }
+  }
+
+  // What is worth it is saved before an error ends the run.
+  void leave(ErrorKind reason) {
+    const bool worth = reason != ErrorKind::kIo && !broken_;
+    if (state_.step > 0 && state_.step != saved_step_ && worth) save();
+    write_event("end", {{"reason", name(reason)}});
   }
 
   double seconds() const {
@@ -134,7 +168,7 @@ class Trainer {
 
   double time_fraction() const { return config_.time_limit ? seconds() / *config_.time_limit : 0.0; }
 
-  bool over() const { return state_.step >= setup_.total_steps || time_fraction() >= 1.0; }
+  bool over() const { return state_.step >= total_steps_ || time_fraction() >= 1.0; }
 
   int64_t bytes_of_checkpoint() const {
     int64_t bytes = 0;
@@ -175,7 +209,7 @@ class Trainer {
     options.learning_rate = Schedule{.name = schedule_name(config_.schedule.name),
                                      .rate = config_.optimizer.learning_rate,
                                      .warmup_steps = config_.schedule.warmup_steps,
-                                     .total_steps = setup_.total_steps}
+                                     .total_steps = total_steps_}
                                 .at(step, time_fraction());
     const UpdateResult result = apply_update(model_, *optimizer_, next_examples(), options, stop_);
     // Only now: an update that a stop or a non-finite loss ended has not happened.
@@ -188,9 +222,9 @@ class Trainer {
                          {"source_tokens", result.source_tokens},
                          {"target_tokens", result.target_tokens}});
     if (!observer_.on_step) return;
-    const double share = static_cast<double>(step) / static_cast<double>(setup_.total_steps);
+    const double share = static_cast<double>(step) / static_cast<double>(total_steps_);
     observer_.on_step({.step = step,
-                       .total_steps = setup_.total_steps,
+                       .total_steps = total_steps_,
                        .fraction = std::clamp(std::max(share, time_fraction()), 0.0, 1.0),
                        .learning_rate = options.learning_rate,
                        .seconds = seconds(),
@@ -253,6 +287,7 @@ class Trainer {
                                            .generation_config = setup_.generation.json},
                                           state_);
     saved_step_ = state_.step;
+    saved_path_ = path;
     prune_checkpoints(files_, folder_, state_, config_.checkpoint.keep);
     write_event("checkpoint", {{"path", path.filename().string()}});
     metrics_->sync();
@@ -265,7 +300,7 @@ class Trainer {
     write_event("start",
                 {{"run", state_.run},
                  {"resumed_from", resumed ? Json(resumed->path.string()) : Json()},
-                 {"total_steps", setup_.total_steps},
+                 {"total_steps", total_steps_},
                  {"parameters", parameters},
                  {"training_documents", setup_.training.counts.examples},
                  {"validation_documents", setup_.validation ? setup_.validation->counts.examples : 0},
@@ -295,7 +330,9 @@ class Trainer {
   memory::MemoryPlan plan_;
   std::optional<MetricsLog> metrics_;
   TrainerState state_;
-  int64_t saved_step_ = 0;
+  int64_t total_steps_ = 0;
+  int64_t saved_step_ = -1;
+  fs::path saved_path_;
   bool broken_ = false;  // a validation found weights that give no finite loss
   double seconds_before_ = 0.0;
   Clock::time_point began_ = Clock::now();
@@ -306,13 +343,15 @@ class Trainer {
 TrainOutcome train(const TrainRequest& request, FileSystem& files, const LogSink& sink, const StopToken* stop,
                    const TrainObserver& observer) {
   std::optional<FolderLock> lock;
+  check_changeable(request.allow_change);
   if (!request.dry_run) {  // before the long work: an output that can't be written is found first
     prepare_folder(files, request.config.output);
     lock.emplace(request.config.output);
     remove_stages(files, request.config.output);
   }
   const std::optional<ResumePoint> resumed = find_resume_point(request, sink);
-  Setup setup = prepare(request.config, sink, stop, observer.on_reading);
+  Setup setup = prepare(request.config, resumed ? resumed->path : fs::path(request.config.model), sink, stop,
+                        observer.on_reading);
   TrainRequest resolved = request;
   resolved.config.window = setup.window;  // what null meant, so that a resumed run compares it
   Trainer trainer(resolved, files, sink, stop, observer, std::move(setup), resumed);

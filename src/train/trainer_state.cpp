@@ -104,10 +104,9 @@ TrainerState TrainerState::from_json(const Json& json, const std::string& where)
   return state;
 }
 
-void check_unchanged(const TrainerState& before, const TrainerState& now,
-                     const std::vector<std::string>& allowed) {
+void check_changeable(const std::vector<std::string>& given) {
   const std::set<std::string> names = changeable_names();
-  for (const std::string& name : allowed) {
+  for (const std::string& name : given) {
     if (names.count(name) != 0) continue;
     const std::string near = nearest_name(name, {names.begin(), names.end()});
     throw Error(ErrorKind::kUsage, {.what = "nothing that a resumed run guards",
@@ -115,6 +114,10 @@ void check_unchanged(const TrainerState& before, const TrainerState& now,
                                     .found = "'" + name + "'",
                                     .hint = near.empty() ? "" : "did you mean '" + near + "'?"});
   }
+}
+
+void check_unchanged(const TrainerState& before, const TrainerState& now,
+                     const std::vector<std::string>& allowed) {
   const auto is_allowed = [&](const std::string& name) {
     return std::find(allowed.begin(), allowed.end(), name) != allowed.end() ||
            std::find(allowed.begin(), allowed.end(), section_of(name)) != allowed.end();
@@ -134,10 +137,6 @@ void check_unchanged(const TrainerState& before, const TrainerState& now,
   }
   const auto short_digest = [](const std::string& digest) { return digest.substr(0, 12); };
   compare("model", short_digest(before.model_digest), short_digest(now.model_digest));
-  if (before.tokenizer_digest != now.tokenizer_digest) {
-    compare("model", "tokenizer " + short_digest(before.tokenizer_digest),
-            "tokenizer " + short_digest(now.tokenizer_digest));
-  }
   compare("data", short_digest(before.data_digest), short_digest(now.data_digest));
   if (differences.empty()) return;
   throw Error(ErrorKind::kConfig,

@@ -157,7 +157,7 @@ TEST(AtomicDirectory, RefusesAnExistingTargetUnlessItMayBeReplaced) {
 // Where two directories can't change places in one step.
 class WithoutExchange : public FailNth {
  public:
-  WithoutExchange() : FailNth(0) {}
+  explicit WithoutExchange(int n = 0) : FailNth(n) {}
   bool exchange(const std::filesystem::path&, const std::filesystem::path&) override { return false; }
 };
 
@@ -167,6 +167,34 @@ TEST(AtomicDirectory, ReplacesWithoutExchangeToo) {
   save(files, folder / "d", 1);
   save(files, folder / "d", 2, true);
   EXPECT_EQ(verify_directory(folder / "d")["step"], 2);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(AtomicDirectory, WithoutExchangeAFailureAnywhereLeavesTheOldOrTheNew) {
+  int failures = 0;
+  for (int n = 1;; ++n) {
+    const TemporaryDirectory folder;
+    save(posix_file_system(), folder / "d", 1);
+    WithoutExchange files(n);
+    const std::string problem = error_of([&] { save(files, folder / "d", 2, true); }, ErrorKind::kIo);
+    if (!files.has_failed()) break;
+    failures += problem != "no error";
+    const Json step = verify_directory(folder / "d")["step"];
+    EXPECT_TRUE(step == 1 || step == 2) << n;
+  }
+  EXPECT_GT(failures, 10);
+}
+
+TEST(AtomicDirectory, WithoutExchangeAKillBetweenTheTwoStepsLosesNothing) {
+  const TemporaryDirectory folder;
+  save(posix_file_system(), folder / ".tmp-d-0", 2);
+  save(posix_file_system(), folder / ".old-d", 1);
+  EXPECT_EQ(remove_stages(posix_file_system(), folder.path()), 2);
+  EXPECT_EQ(verify_directory(folder / "d")["step"], 1);
+
+  save(posix_file_system(), folder / ".old-d", 0);  // as when the kill came behind them
+  EXPECT_EQ(remove_stages(posix_file_system(), folder.path()), 1);
+  EXPECT_EQ(verify_directory(folder / "d")["step"], 1);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 

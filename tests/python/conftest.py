@@ -7,6 +7,10 @@ import subprocess
 
 import pytest
 
+# Tests run side by side, one a core. OpenMP threads that spin for a core take ten times as long as one alone.
+# Before torch is imported, and for every program that is started here.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -73,14 +77,10 @@ def run():
 @pytest.fixture(scope="session")
 def sharp(tmp_path_factory):
     """(directory, model, tokenizer) of a small model that writes sentences; positions and the rest in sharp_model.py."""
-    import torch
     from transformers.utils import logging
 
     from sharp_model import write_sharp_model
 
     logging.set_verbosity_error()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # such small models are faster so
     folder = tmp_path_factory.mktemp("sharp") / "model"
-    yield (folder, *write_sharp_model(folder))
-    torch.set_num_threads(threads)
+    return folder, *write_sharp_model(folder)

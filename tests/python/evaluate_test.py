@@ -24,7 +24,7 @@ LOSS_TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
 
 def evaluate(run, precis, *arguments, code=0, input=None):
-    return run([precis, "evaluate", *arguments, "--threads", "1"], code=code, input=input)
+    return run([precis, "evaluate", *arguments], code=code, input=input)
 
 
 def report(run, precis, *arguments, **options):

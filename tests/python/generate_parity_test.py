@@ -113,17 +113,9 @@ def write_model(folder, model, generation, legacy=False):
     (folder / "config.json").write_text(json.dumps(config | ids | generation))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_threads():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # such small models are faster so
-    logging.set_verbosity_error()
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
-def models(few_threads, tmp_path_factory):
+def models(tmp_path_factory):
+    logging.set_verbosity_error()
     root = tmp_path_factory.mktemp("generate")
     learned, doubtful = train(160, seed=1), train(40, seed=2)
     write_model(root / "cnn", learned, CNN)

@@ -78,7 +78,7 @@ def test_a_seed_gives_the_same_bytes_and_another_one_others(init, run, precis, t
     first, again, other = (init(name, f"seed={seed}")[0] for name, seed in (("a", 5), ("b", 5), ("c", 6)))
     read = lambda folder: (folder / "model.safetensors").read_bytes()
     assert read(first) == read(again) != read(other)
-    run([precis, "init", tmp_path / "init.yaml", tmp_path / "d", "seed=5", "--threads", "1"])
+    run([precis, "init", tmp_path / "init.yaml", tmp_path / "d", "seed=5"])
     assert read(tmp_path / "d") == read(first)
 
 

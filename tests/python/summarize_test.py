@@ -22,7 +22,7 @@ WEIGHT_TOLERANCE = 1e-9
 
 
 def summarize(run, precis, *arguments, code=0, input=None, cwd=None):
-    command = [precis, "summarize", *arguments, "--dtype", "float64", "--threads", "1"]
+    command = [precis, "summarize", *arguments, "--dtype", "float64"]
     return run(command, code=code, input=input, cwd=cwd)
 
 

@@ -1,9 +1,8 @@
-"""Runs of `precis train`: record, resume bit for bit, stops, damage, refusals."""
+"""Runs of `precis train`: record, stops, full disks, refusals."""
 
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import time
@@ -13,44 +12,12 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from train_support import PROGRAM, events, text_of, train, write_model, write_rows
+from train_support import PROGRAM, bytes_of, checkpoints, config_of, events, train, write_model, write_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A model and two sets of rows, some of several windows."""
-    folder = tmp_path_factory.mktemp("train_run")
-    write_model(folder / "model", positions=64)
-    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
-    rows = [{"id": f"r{i}", "document": text_of(tokenizer, 20 + 37 * i % 150, i + 1),
-             "summary": text_of(tokenizer, 4 + i % 9, 100 + i)} for i in range(14)]
-    write_rows(folder / "train.jsonl", rows[:10])
-    write_rows(folder / "validation.jsonl", rows[10:])
-    return folder
-
-
-def config_of(world, output, **changes):
-    config = {
-        "model": str(world / "model"), "output": str(output), "seed": 7,
-        "data": {"train": [str(world / "train.jsonl")], "validation": [str(world / "validation.jsonl")]},
-        "steps": 12, "dropout": 0.1, "attention_dropout": 0.1, "batch": {"documents": 2, "accumulation": 2},
-        "optimizer": {"learning_rate": 1e-3}, "schedule": {"warmup_steps": 3},
-        "validation": {"every": 4, "num_beams": 2, "max_length": 12}, "checkpoint": {"every": 4, "keep": 2},
-    }
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            config[key] = {**config.get(key, {}), **value}
-        else:
-            config[key] = value
-    return config
-
-
-def bytes_of(checkpoint):
-    return {name: (checkpoint / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")}
-
-
-def checkpoints(output):
-    return sorted(path.name for path in output.glob("step-*"))
+    return write_world(tmp_path_factory.mktemp("train_run"))
 
 
 def test_a_run_leaves_its_record(world, tmp_path):
@@ -80,31 +47,11 @@ def test_a_run_leaves_its_record(world, tmp_path):
     assert model.generation_config.num_beams == 2
 
 
-def test_resume_is_bitwise_across_an_epoch_and_with_dropout(world, tmp_path):
-    """10 rows, 4 an update: 12 updates end epochs inside updates."""
-    train(tmp_path, config_of(world, tmp_path / "whole", checkpoint={"keep": 9}))
-    train(tmp_path, config_of(world, tmp_path / "parts", steps=5, checkpoint={"keep": 9}))
-    # The linear schedule looks at the number of updates: both runs must have the same one.
-    shutil.rmtree(tmp_path / "parts")
-    shutil.copytree(tmp_path / "whole", tmp_path / "parts", symlinks=True)
-    for name in ("step-00000008", "step-00000012"):
-        shutil.rmtree(tmp_path / "parts" / name)
-    (tmp_path / "parts" / "metrics.jsonl").unlink()
-    done = train(tmp_path, config_of(world, tmp_path / "parts", checkpoint={"keep": 9}))
-    assert "step-00000012" in done.stdout
-    assert events(tmp_path / "parts", "start")[0]["step"] == 4
-    for name in ("step-00000008", "step-00000012"):
-        assert bytes_of(tmp_path / "whole" / name) == bytes_of(tmp_path / "parts" / name), name
-    keys = ("step", "loss", "learning_rate", "grad_norm", "source_tokens", "target_tokens")
-    whole = [[e[key] for key in keys] for e in events(tmp_path / "whole", "step") if e["step"] > 4]
-    assert whole == [[e[key] for key in keys] for e in events(tmp_path / "parts", "step")]
-
-
 def test_sigterm_saves_and_the_run_goes_on(world, tmp_path):
     config = config_of(world, tmp_path / "out", steps=400, validation={"every": 0},
                        checkpoint={"every": 0}, schedule={"name": "constant"})
     (tmp_path / "config.yaml").write_text(json.dumps(config))
-    process = subprocess.Popen([PROGRAM, "train", "config.yaml", "--threads", "1"], cwd=tmp_path,
+    process = subprocess.Popen([PROGRAM, "train", "config.yaml"], cwd=tmp_path,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "out" / "metrics.jsonl"
     deadline = time.monotonic() + 60
@@ -122,56 +69,6 @@ def test_sigterm_saves_and_the_run_goes_on(world, tmp_path):
     train(tmp_path, config)
     assert events(tmp_path / "out", "start")[-1]["step"] == last
     assert events(tmp_path / "out", "step")[-1]["step"] == last + 2
-
-
-def test_a_damaged_newest_checkpoint_is_passed_over_loudly(world, tmp_path):
-    config = config_of(world, tmp_path / "out", steps=8, validation={"every": 0})
-    train(tmp_path, config)
-    weights = tmp_path / "out" / "step-00000008" / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-5] ^= 1
-    weights.write_bytes(content)
-    done = train(tmp_path, config, "--resume", str(tmp_path / "out" / "step-00000008"), expect=4)
-    assert "model.safetensors" in done.stderr
-    done = train(tmp_path, config)
-    assert "FALLING BACK" in done.stderr and "step-00000008" in done.stderr
-    assert events(tmp_path / "out", "start")[-1]["step"] == 4
-
-
-@pytest.mark.parametrize("changes, flag", [
-    ({"optimizer": {"learning_rate": 5e-4}}, "optimizer.learning_rate"),
-    ({"batch": {"documents": 1}}, "batch.documents"),
-])
-def test_resume_with_other_settings_is_refused_unless_allowed(world, tmp_path, changes, flag):
-    train(tmp_path, config_of(world, tmp_path / "out", steps=2, validation={"every": 0}))
-    changed = config_of(world, tmp_path / "out", steps=3, validation={"every": 0}, **changes)
-    done = train(tmp_path, changed, expect=2)
-    assert flag in done.stderr and "--allow-change" in done.stderr
-    assert checkpoints(tmp_path / "out") == ["step-00000002"]
-    train(tmp_path, changed, "--allow-change", flag)
-
-
-def test_every_difference_is_told_with_the_flags_that_allow_it(world, tmp_path):
-    train(tmp_path, config_of(world, tmp_path / "out", steps=2, validation={"every": 0}))
-    changed = config_of(world, tmp_path / "out", steps=3, validation={"every": 0},
-                        optimizer={"learning_rate": 5e-4}, batch={"documents": 1})
-    done = train(tmp_path, changed, expect=2)
-    flags = done.stderr.split("allow them (")[1].split(")")[0].split()
-    assert flags.count("--allow-change") == 2
-    train(tmp_path, changed, *flags)
-
-
-def test_resume_with_other_data_or_another_model_is_refused(world, tmp_path):
-    config = config_of(world, tmp_path / "out", steps=2, validation={"every": 0})
-    train(tmp_path, config)
-    rows = (world / "train.jsonl").read_text().split("\n")
-    (tmp_path / "other.jsonl").write_text("\n".join(rows[1:]))
-    done = train(tmp_path, config, f"data.train={tmp_path / 'other.jsonl'}", expect=2)
-    assert "data was" in done.stderr
-    write_model(tmp_path / "model", positions=64, seed=9)
-    done = train(tmp_path, config, f"model={tmp_path / 'model'}", expect=2)
-    assert "model was" in done.stderr
-    train(tmp_path, config, f"model={tmp_path / 'model'}", "--resume", "never")
 
 
 def test_a_loss_that_is_not_finite_never_reaches_the_weights(world, tmp_path):
@@ -217,7 +114,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(world, tmp_path):
     config["steps"] = 8
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     limit = len(before["model.safetensors"]) // 2
-    done = subprocess.run([PROGRAM, "train", "config.yaml", "--threads", "1"], cwd=tmp_path, capture_output=True,
+    done = subprocess.run([PROGRAM, "train", "config.yaml"], cwd=tmp_path, capture_output=True,
                           text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     assert done.returncode == 5, done.stderr
     assert "model.safetensors" in done.stderr and "bytes" in done.stderr
@@ -240,18 +137,6 @@ def test_a_memory_budget_that_cannot_be_met_is_refused_with_the_plan(world, tmp_
     done = train(tmp_path, config_of(world, tmp_path / "out"), "--memory-budget", "100kB", expect=2)
     assert "budget" in done.stderr and "weights" in done.stderr
     assert not checkpoints(tmp_path / "out")
-
-
-def test_steps_7_to_10_with_keep_1_and_a_folder_of_another_run(world, tmp_path):
-    config = config_of(world, tmp_path / "out", steps=10, validation={"every": 0}, checkpoint={"every": 1, "keep": 1})
-    del config["data"]["validation"]
-    train(tmp_path, config, "steps=3")
-    train(tmp_path, config, "steps=2", "--resume", "never")
-    # The other run's newest stands, and is not taken for this one's.
-    assert checkpoints(tmp_path / "out") == ["step-00000002", "step-00000003"]
-    train(tmp_path, config)
-    assert events(tmp_path / "out", "start")[-1]["step"] == 2
-    assert (tmp_path / "out" / "latest").resolve().name == "step-00000010"
 
 
 def test_a_validation_that_the_model_has_no_room_for_is_a_mistake_of_the_configuration(world, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import BartConfig, BartForConditionalGeneration, BartTokenizerFast
+from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, BartTokenizerFast
 
 PROGRAM = os.environ.get("PRECIS", str(Path(__file__).resolve().parents[2] / "build" / "precis"))
 MERGES = ["t h", "a n", "th e", "i n", "e r", "\u0120 a", "\u0120 the", "o n", "\u0120 t", "o f"]
@@ -62,11 +62,46 @@ def write_rows(path, rows):
     Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def train(folder, config, *arguments, expect=0, threads=2):
+def write_world(folder):
+    """A model and two sets of rows, some of several windows."""
+    write_model(folder / "model", positions=64)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    rows = [{"id": f"r{i}", "document": text_of(tokenizer, 20 + 37 * i % 150, i + 1),
+             "summary": text_of(tokenizer, 4 + i % 9, 100 + i)} for i in range(14)]
+    write_rows(folder / "train.jsonl", rows[:10])
+    write_rows(folder / "validation.jsonl", rows[10:])
+    return folder
+
+
+def config_of(world, output, **changes):
+    config = {
+        "model": str(world / "model"), "output": str(output), "seed": 7,
+        "data": {"train": [str(world / "train.jsonl")], "validation": [str(world / "validation.jsonl")]},
+        "steps": 12, "dropout": 0.1, "attention_dropout": 0.1, "batch": {"documents": 2, "accumulation": 2},
+        "optimizer": {"learning_rate": 1e-3}, "schedule": {"warmup_steps": 3},
+        "validation": {"every": 4, "num_beams": 2, "max_length": 12}, "checkpoint": {"every": 4, "keep": 2},
+    }
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            config[key] = {**config.get(key, {}), **value}
+        else:
+            config[key] = value
+    return config
+
+
+def bytes_of(checkpoint):
+    return {name: (checkpoint / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")}
+
+
+def checkpoints(output):
+    return sorted(path.name for path in output.glob("step-*"))
+
+
+def train(folder, config, *arguments, expect=0):
     """Runs `precis train` in `folder` on `config` (a dict; JSON is YAML). Returns the finished process."""
     path = Path(folder) / "config.yaml"
     path.write_text(json.dumps(config, indent=1), encoding="utf-8")
-    done = subprocess.run([PROGRAM, "train", str(path), "--threads", str(threads), *arguments], cwd=folder,
+    done = subprocess.run([PROGRAM, "train", str(path), *arguments], cwd=folder,
                           capture_output=True, text=True, timeout=600)
     assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

@@ -52,6 +52,7 @@ TEST(Config, CommandLineOverridesTheFile) {
   EXPECT_EQ(config.optimizer.betas, (std::vector<double>{0.9, 0.98}));
   EXPECT_EQ(config.steps, 7);
   EXPECT_FALSE(config.epochs.has_value());
+  EXPECT_THAT(config_to_yaml(config, true), HasSubstr("epochs: null  # default\n"));
   EXPECT_EQ(config.data.train, std::vector<std::string>{"b.jsonl"});
   EXPECT_EQ(config.data.validation, (std::vector<std::string>{"c", "d"}));
   EXPECT_EQ(config.output, "2024");
@@ -132,7 +133,11 @@ TEST(Config, RequiredKeysAndContradictions) {
   EXPECT_THAT(message("model: m\noutput: o\n"), HasSubstr("'data.train' is missing"));
   EXPECT_THAT(message("model: m\noutput: o\ndata: {train: []}\n"), HasSubstr("no training files"));
   EXPECT_THAT(refusal("steps: 3\nepochs: 2\n"), HasSubstr("c.yaml:5: epochs: both steps and epochs"));
+  EXPECT_THAT(refusal("", {"steps=3", "epochs=2"}), HasSubstr("both steps and epochs"));
   EXPECT_FALSE(parse("steps: null\nepochs: 2\n").steps.has_value());
+  // Their product is counted in 64 bits.
+  EXPECT_THAT(refusal("batch: {documents: 4294967296, accumulation: 4294967296}\n"), HasSubstr("<= 1000000"));
+  EXPECT_THAT(refusal("epochs: 9007199254740992\n"), HasSubstr("<= 1000000"));
 }
 
 TEST(Config, WhatIsNotBuiltIsRefused) {
