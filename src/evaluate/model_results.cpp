@@ -51,14 +51,15 @@ class Runner {
   }
 
   void write_summaries(const memory::DocumentPack& pack, memory::MemoryBatch memory) {
-    memory::HeldCrossAttention attention(std::move(memory));
+    const std::unique_ptr<nn::CrossAttention> attention =
+        memory::attention_over(std::move(memory), request_.streamed);
     const double most = static_cast<double>(request_.generation->max_length - 1);
     const auto on_step = [&](int64_t tokens, int64_t) {
       const double share = kEncodingShare + (1 - kEncodingShare) * static_cast<double>(tokens) / most;
       show(static_cast<double>(pack.size()) * share, std::to_string(tokens) + " tokens written");
     };
     std::vector<generate::Generated> summaries = generate::generate(
-        model_, attention, pack.size(), *request_.generation, {.on_step = on_step, .stop = request_.stop});
+        model_, *attention, pack.size(), *request_.generation, {.on_step = on_step, .stop = request_.stop});
     for (size_t b = 0; b < summaries.size(); ++b) {
       results_[pack.documents[b]].summary = std::move(summaries[b].token_ids);
     }

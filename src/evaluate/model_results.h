@@ -20,6 +20,8 @@ struct ModelRequest {
   int64_t window = 1024;
   bool loss = true;
   std::optional<generate::GenerationConfig> generation;  // nothing: no summaries
+  // No layer's keys and values are held while summaries are written: slower, and for documents of any length.
+  bool streamed = false;
   const StopToken* stop = nullptr;
   // Examples that are done, in parts of one, and what is being done.
   std::function<void(double done, const std::string& doing)> progress;

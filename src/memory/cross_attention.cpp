@@ -49,6 +49,11 @@ at::Tensor HeldCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD
                                                          held.key_BHTE, held.value_BHTE, mask));
 }
 
+std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, bool streamed) {
+  if (streamed) return std::make_unique<StreamedCrossAttention>(std::move(memory));
+  return std::make_unique<HeldCrossAttention>(std::move(memory));
+}
+
 StreamedCrossAttention::StreamedCrossAttention(MemoryBatch memory, int64_t block_rows)
     : memory_(std::move(memory)), block_rows_(block_rows) {}
 

@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
@@ -44,7 +45,7 @@ class HeldCrossAttention : public nn::CrossAttention {
 // No layer's K or V is ever held for all T.
 class StreamedCrossAttention : public nn::CrossAttention {
  public:
-  // block_rows: memory rows at a time; 0 chooses by the size of the scores.
+  // block_rows: memory rows at a time; 0 is rows_of_a_block().
   explicit StreamedCrossAttention(MemoryBatch memory, int64_t block_rows = 0);
   at::Tensor attend(int64_t layer, const at::Tensor& query_BSD, const nn::CrossProjection& projection,
                     const nn::Dropout& dropout) override;
@@ -53,5 +54,7 @@ class StreamedCrossAttention : public nn::CrossAttention {
   MemoryBatch memory_;
   int64_t block_rows_;
 };
+
+std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, bool streamed);
 
 }  // namespace precis::memory

@@ -68,12 +68,6 @@ std::vector<DocumentPack> packs_of(const models::BartModel& model, const std::ve
   return pack_documents(std::move(windows));
 }
 
-std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, EncodeSchedule schedule) {
-  if (schedule == EncodeSchedule::kStreamed)
-    return std::make_unique<StreamedCrossAttention>(std::move(memory));
-  return std::make_unique<HeldCrossAttention>(std::move(memory));
-}
-
 }  // namespace
 
 const char* name(EncodeSchedule schedule) {
@@ -130,7 +124,8 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
     const TargetBatch targets = target_batch(model, examples, pack);
     {
       // Keys, values and the decoder's graph are freed before the second encode.
-      const std::unique_ptr<nn::CrossAttention> attention = attention_over(std::move(memory), schedule);
+      const std::unique_ptr<nn::CrossAttention> attention =
+          attention_over(std::move(memory), schedule == EncodeSchedule::kStreamed);
       const nn::TokenLoss tokens =
           decode_loss(model, targets, *attention, dropout.decoder(pack), options.label_smoothing);
       loss.objective_sum += tokens.objective.item<double>();

@@ -23,63 +23,130 @@ int64_t decoder_graph_elements(const models::BartConfig& config) {
   return config.decoder_layers * (12 * config.d_model + 2 * config.decoder_ffn_dim) + 3 * config.d_model;
 }
 
+// The largest pack of documents that one decoder call sees: the longest document, or several shorter ones up
+// to the packs' bounds, each with the longest target.
+struct LargestPack {
+  int64_t longest_rows = 0;
+  int64_t rows = 0;       // of memory
+  int64_t positions = 0;  // of the encoder
+  int64_t targets = 0;    // tokens
+
+  LargestPack(const models::BartConfig& config, int64_t window, const PlanData& data) {
+    const int64_t piece = piece_length(config, window, data.longest_query);
+    const int64_t windows = std::max<int64_t>(1, (data.longest_document + piece - 1) / piece);
+    longest_rows = data.longest_document + 2 + windows * data.longest_query;
+    const int64_t documents = std::min(data.documents, kDocumentPackDocuments);
+    rows = std::max(longest_rows, std::min(kDocumentPackRows, documents * longest_rows));
+    positions = rows + 2 * (documents + rows / piece);
+    targets = documents * data.longest_target;
+  }
+  // Of one encoder call.
+  int64_t pack_positions(int64_t window) const {
+    return std::min(positions, std::max(std::min(window, positions), kEncoderPackPositions));
+  }
+};
+
+// Elements of streamed attention: a block's scores with what is derived from them, its keys and values and
+// their gradients in two layouts.
+int64_t block_elements(const models::BartConfig& config, const LargestPack& pack, int64_t queries) {
+  const int64_t row_scores = queries * config.decoder_attention_heads;
+  const int64_t rows = std::min(pack.longest_rows, rows_of_a_block(row_scores));
+  return 4 * rows * row_scores + 8 * rows * config.d_model;
+}
+
+// Elements of a pack that is scored and summarised, without any graph.
+int64_t validation_elements(const models::BartConfig& config, const PlanRequest& request, bool streamed) {
+  const LargestPack pack(config, request.window, *request.validation);
+  const int64_t encoder =
+      pack.pack_positions(request.window) * (6 * config.d_model + 2 * config.encoder_ffn_dim);
+  const int64_t loss = block_elements(config, pack, pack.targets) +
+                       pack.targets * (6 * config.d_model + 2 * config.decoder_ffn_dim) +
+                       std::min<int64_t>(pack.targets, 512) * 2 * config.vocab_size;
+  int64_t writing = 0;
+  if (request.generation) {
+    const int64_t sequences =
+        std::min(request.validation->documents, kDocumentPackDocuments) * request.generation->num_beams;
+    // Every layer's keys and values, and one layer's again while they are laid out for decoding.
+    const int64_t held = 2 * pack.rows * config.d_model * (config.decoder_layers + 1);
+    writing = (streamed ? block_elements(config, pack, sequences) : held) +
+              sequences * (2 * request.generation->max_length * config.d_model * config.decoder_layers +
+                           4 * config.vocab_size);
+  }
+  return pack.rows * config.d_model + std::max({encoder, loss, writing});
+}
+
 MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, EncodeSchedule schedule) {
   const models::BartConfig& config = model.config();
   const int64_t element = static_cast<int64_t>(c10::elementSize(model.dtype()));
   int64_t parameters = 0;
   for (const auto& [name, tensor] : model.parameters()) parameters += tensor.numel();
 
-  const int64_t piece = piece_length(config, request.window, request.longest_query);
-  const int64_t windows = std::max<int64_t>(1, (request.longest_document + piece - 1) / piece);
-  const int64_t longest_rows = request.longest_document + 2 + windows * request.longest_query;
-  const int64_t longest_positions = longest_rows + 2 * windows;
-  // A pack holds one long document, or several short ones up to its bound.
-  const int64_t together = std::clamp<int64_t>(kDocumentPackRows / longest_rows, 1, request.documents);
+  const LargestPack pack(config, request.window, request.training);
+  const bool kept = schedule == EncodeSchedule::kKept;
+  const bool streamed = schedule == EncodeSchedule::kStreamed;
+  const bool held = !streamed && !request.attention_dropout;
+  const int64_t graph_positions = kept ? pack.positions : pack.pack_positions(request.window);
+  int64_t graph = graph_positions * encoder_graph_elements(config);
+  if (request.attention_dropout) {  // scores, probabilities and their dropped copy
+    graph += 3 * graph_positions * config.encoder_layers * config.encoder_attention_heads *
+             std::min(request.window, pack.longest_rows);
+  }
+  const int64_t piece_rows = std::min<int64_t>(pack.targets, 512);
 
   MemoryPlan plan;
   plan.schedule = schedule;
   plan.budget = request.budget;
-  plan.memory_rows = together * longest_rows;
-  const int64_t rows = plan.memory_rows, positions = together * longest_positions;
-  const int64_t targets = together * request.longest_target;
-  const bool kept = schedule == EncodeSchedule::kKept;
-  const bool held = schedule != EncodeSchedule::kStreamed && !request.attention_dropout;
-  const int64_t window_positions = std::min(request.window, longest_positions);
-  const int64_t pack_positions = std::min(positions, std::max(window_positions, kEncoderPackPositions));
-  const int64_t graph_positions = kept ? positions : pack_positions;
-
-  int64_t graph = graph_positions * encoder_graph_elements(config);
-  if (request.attention_dropout) {  // scores, probabilities and their dropped copy
-    graph += 3 * graph_positions * config.encoder_layers * config.encoder_attention_heads * window_positions;
+  plan.memory_rows = pack.rows;
+  const int64_t memory = pack.rows * config.d_model;  // elements
+  const PlanPart encoder_graph = {kept ? "encoder graphs, all windows" : "encoder graph, one pack of windows",
+                                  graph * element};
+  const PlanPart states = {"memory (encoder states)", memory * element};
+  const PlanPart states_gradient = {"gradient of the memory", memory * element};
+  PlanPhase decoding = {
+      "while a pack of documents is decoded",
+      {states,
+       states_gradient,
+       {"keys and values of the decoder", held ? 2 * memory * config.decoder_layers * element : 0},
+       {"their gradients, one layer", held ? 4 * memory * element : 0},
+       {"its part from one layer, and their sum", held ? 0 : 2 * memory * element},
+       {"a block's keys, values and scores", held ? 0 : block_elements(config, pack, pack.targets) * element},
+       {"decoder graph", pack.targets * decoder_graph_elements(config) * element},
+       {"vocabulary: logits of a piece, gradient of the head",
+        (2 * piece_rows * config.vocab_size + config.vocab_size * config.d_model) * element}}};
+  if (kept) decoding.parts.push_back(encoder_graph);
+  plan.throughout = {
+      "throughout",
+      {{"program, libraries and data", std::max<int64_t>(0, resident_memory_bytes() - parameters * element)},
+       {"weights", parameters * element},
+       {"gradients", parameters * element},
+       {"optimiser", parameters * element * request.optimizer_states}}};
+  plan.phases.push_back(std::move(decoding));
+  if (!kept) {
+    const int64_t one_layer = graph_positions * (4 * config.d_model + 2 * config.encoder_ffn_dim);
+    plan.phases.push_back(
+        {"while its windows are encoded again",
+         {states, states_gradient, encoder_graph, {"its gradients, one layer", one_layer * element}}});
   }
-  const int64_t piece_rows = std::min<int64_t>(targets, 512);
-  const int64_t row_scores = targets * config.decoder_attention_heads;
-  const int64_t block_scores = std::min(longest_rows * row_scores, std::max(kBlockScores, 256 * row_scores));
-  plan.parts = {
-      {"program, libraries and data", std::max<int64_t>(0, resident_memory_bytes() - parameters * element)},
-      {"weights", parameters * element},
-      {"gradients", parameters * element},
-      {"optimiser", parameters * element * request.optimizer_states},
-      {"memory (encoder states)", rows * config.d_model * element},
-      {"gradient of the memory", rows * config.d_model * element},
-      {"keys and values of the decoder",
-       held ? 2 * rows * config.d_model * config.decoder_layers * element : 0},
-      {kept ? "encoder graphs, all windows" : "encoder graph, one pack of windows", graph * element},
-      {"decoder graph", targets * decoder_graph_elements(config) * element},
-      {"vocabulary: logits of a piece, gradient of the head",
-       (2 * piece_rows * config.vocab_size + config.vocab_size * config.d_model) * element},
-      {"scores of a block", held ? 0 : 4 * block_scores * element},
-  };
-  std::erase_if(plan.parts, [](const PlanPart& part) { return part.bytes == 0; });
+  if (request.validation) {
+    plan.phases.push_back(
+        {"in validation",
+         {{"memory, keys and values, beams", validation_elements(config, request, streamed) * element}}});
+  }
   return plan;
 }
 
 }  // namespace
 
-int64_t MemoryPlan::total() const {
+int64_t PlanPhase::bytes() const {
   int64_t sum = 0;
   for (const PlanPart& part : parts) sum += part.bytes;
   return sum;
+}
+
+int64_t MemoryPlan::total() const {
+  int64_t largest = 0;
+  for (const PlanPhase& phase : phases) largest = std::max(largest, phase.bytes());
+  return throughout.bytes() + largest;
 }
 
 std::string format_bytes(int64_t bytes) {
@@ -98,14 +165,21 @@ std::string format_bytes(int64_t bytes) {
 std::string MemoryPlan::describe() const {
   std::string text = std::string("memory plan, schedule ") + name(schedule) + ", largest pack " +
                      std::to_string(memory_rows) + " memory rows\n";
-  char line[160];
-  const auto add = [&](const std::string& label, const std::string& value) {
-    std::snprintf(line, sizeof line, "  %-52s %12s\n", label.c_str(), value.c_str());
+  const auto add = [&](const std::string& label, int64_t bytes) {
+    char line[160];
+    std::snprintf(line, sizeof line, "  %-56s %12s\n", label.c_str(), format_bytes(bytes).c_str());
     text += line;
   };
-  for (const PlanPart& part : parts) add(part.name, format_bytes(part.bytes));
-  add("total", format_bytes(total()));
-  if (budget) add("budget", format_bytes(*budget));
+  const auto add_phase = [&](const PlanPhase& phase) {
+    add(phase.name, phase.bytes());
+    for (const PlanPart& part : phase.parts) {
+      if (part.bytes > 0) add("  " + part.name, part.bytes);
+    }
+  };
+  add_phase(throughout);
+  for (const PlanPhase& phase : phases) add_phase(phase);
+  add("total, with the largest phase", total());
+  if (budget) add("budget", *budget);
   return text;
 }
 

@@ -11,14 +11,26 @@
 
 namespace precis::memory {
 
+// The largest that can come of a data set.
+struct PlanData {
+  int64_t longest_document = 0;  // text tokens
+  int64_t longest_query = 0;
+  int64_t longest_target = 0;  // BOS and EOS included
+  int64_t documents = 1;       // at once: a batch, or a whole set that is scored
+};
+
+struct PlanGeneration {
+  int64_t num_beams = 1;
+  int64_t max_length = 0;
+};
+
 struct PlanRequest {
   EncodeSchedule schedule = EncodeSchedule::kAuto;
   int64_t window = 1024;
-  int64_t longest_document = 0;  // text tokens
-  int64_t longest_query = 0;
-  int64_t longest_target = 0;    // BOS and EOS included
-  int64_t documents = 1;         // in one call of accumulate_gradient
-  int64_t optimizer_states = 2;  // tensors of the parameters' size that the optimiser keeps
+  PlanData training;
+  std::optional<PlanData> validation;
+  std::optional<PlanGeneration> generation;  // of a validation that writes summaries
+  int64_t optimizer_states = 2;              // tensors of the parameters' size that the optimiser keeps
   bool attention_dropout = false;
   std::optional<int64_t> budget;  // bytes
 };
@@ -28,21 +40,32 @@ struct PlanPart {
   int64_t bytes = 0;
 };
 
+// Parts that are held together.
+struct PlanPhase {
+  std::string name;
+  std::vector<PlanPart> parts;
+
+  int64_t bytes() const;
+};
+
 struct MemoryPlan {
   EncodeSchedule schedule = EncodeSchedule::kCached;  // never kAuto
-  std::vector<PlanPart> parts;
-  int64_t memory_rows = 0;  // of the largest pack of documents
+  PlanPhase throughout;
+  std::vector<PlanPhase> phases;  // one after another, each beside what is held throughout
+  int64_t memory_rows = 0;        // of the largest pack of documents
   std::optional<int64_t> budget;
 
+  // With the largest of the phases.
   int64_t total() const;
   // A table for people, one part a line, and the total beside the budget.
   std::string describe() const;
 };
 
 // The bytes of the largest step: the program as it stands, weights, gradients, optimiser, what grows with the
-// document, one pack of windows, the decoder. An estimate of the tensors held at the peak; the allocator's
-// slack comes on top. `auto` takes the fastest schedule that fits the budget, or 70 % of the machine's free
-// memory where none is given. Throws Error{kBudget} with the numbers where the budget can't be met.
+// document, one pack of windows, the decoder; or of a validation, where that takes more. An estimate of the
+// tensors held at the peak; the allocator's slack comes on top. `auto` takes the fastest schedule that fits
+// the budget, or 70 % of the machine's free memory where none is given. Throws Error{kBudget} with the
+// numbers where the budget can't be met.
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request);
 
 // "1.5 GiB"

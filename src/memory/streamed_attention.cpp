@@ -187,6 +187,11 @@ struct Function : torch::autograd::Function<Function> {
 
 }  // namespace
 
+int64_t rows_of_a_block(int64_t scores_a_row) {
+  constexpr int64_t kBlockScores = int64_t{1} << 22;
+  return std::clamp<int64_t>(kBlockScores / std::max<int64_t>(1, scores_a_row), 256, 4096);
+}
+
 at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query_BSD,
                               const nn::CrossProjection& projection, const nn::Dropout& dropout,
                               int64_t layer, int64_t block_rows) {
@@ -200,9 +205,8 @@ at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query
     plan->keys_B = dropout.rows;
     plan->site = nn::dropout_site(nn::kCrossAttentionSite, static_cast<uint64_t>(layer));
   }
-  const int64_t scores_a_row = query_BSD.size(0) * query_BSD.size(1) * projection.heads;
   plan->block =
-      block_rows > 0 ? block_rows : std::max<int64_t>(256, kBlockScores / std::max<int64_t>(1, scores_a_row));
+      block_rows > 0 ? block_rows : rows_of_a_block(query_BSD.size(0) * query_BSD.size(1) * projection.heads);
   return Function::apply(query_BSD, memory.states_BTM, projection.key_weight_DM, projection.key_bias_D,
                          projection.value_weight_DM, projection.value_bias_D, plan);
 }

@@ -11,12 +11,13 @@
 namespace precis::memory {
 
 // As nn::CrossAttention::attend. Differentiable in the query, the states and the projection. `block_rows`
-// memory rows at a time; 0 bounds the block's scores by kBlockScores elements. 16-bit types are scored in
-// float32.
+// memory rows at a time; 0 is rows_of_a_block(). 16-bit types are scored in float32.
 at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query_BSD,
                               const nn::CrossProjection& projection, const nn::Dropout& dropout,
                               int64_t layer, int64_t block_rows);
 
-inline constexpr int64_t kBlockScores = int64_t{1} << 22;
+// Memory rows of a block where each has `scores_a_row` scores (queries * heads): few enough that neither the
+// scores nor the keys and values of a block weigh much, and enough for fast matrix products.
+int64_t rows_of_a_block(int64_t scores_a_row);
 
 }  // namespace precis::memory

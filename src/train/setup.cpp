@@ -170,19 +170,29 @@ Setup prepare(const TrainConfig& config, const std::filesystem::path& start, con
   return setup;
 }
 
+namespace {
+
+memory::PlanData plan_data(const Dataset& set, int64_t documents) {
+  return {.longest_document = set.longest_document,
+          .longest_query = set.longest_query,
+          .longest_target = set.longest_target,
+          .documents = documents};
+}
+
+}  // namespace
+
 memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
                              const std::string& schedule) {
   memory::PlanRequest request;
   request.schedule = memory::parse_schedule(schedule);
   request.window = setup.window;
-  request.longest_document = setup.training.longest_document;
-  request.longest_query = setup.training.longest_query;
-  request.longest_target = setup.training.longest_target;
+  request.training = plan_data(setup.training, config.batch.documents);
   if (setup.validation) {
-    request.longest_document = std::max(request.longest_document, setup.validation->longest_document);
-    request.longest_query = std::max(request.longest_query, setup.validation->longest_query);
+    request.validation = plan_data(*setup.validation, setup.validation->counts.examples);
+    if (config.validation.generate) {
+      request.generation = {setup.generation.config.num_beams, setup.generation.config.max_length};
+    }
   }
-  request.documents = config.batch.documents;
   request.optimizer_states = state_tensors(optimizer_options(config.optimizer).name);
   request.attention_dropout = dropout_rates(config, setup.model_config).attention > 0;
   request.budget = config.encoder.memory_budget;

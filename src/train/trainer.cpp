@@ -143,8 +143,8 @@ class Trainer {
     SamplerState place = resumed.state.sampler;
     if (resumed.state.data_digest != state_.data_digest) {
       place.position = 0;  // a place among other rows says nothing of these
-      log(sink_, LogLevel::kWarning, "the data are others: epoch " + std::to_string(place.epoch + 1) +
-                                         " begins again with them");
+      log(sink_, LogLevel::kWarning,
+          "the data are others: epoch " + std::to_string(place.epoch + 1) + " begins again with them");
     }
     sampler_.set_state(place);
     state_.sampler = place;
@@ -248,6 +248,7 @@ class Trainer {
     ValidationRequest request;
     request.window = setup_.window;
     if (config_.validation.generate) request.generation = setup_.generation.config;
+    request.streamed = plan_.schedule == memory::EncodeSchedule::kStreamed;
     request.stop = stop_;
     request.progress = observer_.on_validating;
     const ValidationResult result = validate(model_, setup_.tokenizer, *setup_.validation, request);

@@ -18,6 +18,7 @@ namespace precis::train {
 struct ValidationRequest {
   int64_t window = 1024;
   std::optional<generate::GenerationConfig> generation;  // nothing: the loss alone
+  bool streamed = false;                                 // as evaluate::ModelRequest
   const StopToken* stop = nullptr;
   std::function<void(int64_t done, int64_t total)> progress;  // documents whose summary is written
 };

@@ -205,3 +205,13 @@ def test_the_last_update_before_a_time_limit_is_validated_and_saved(world, tmp_p
     last = events(tmp_path / "out", "step")[-1]["step"]
     assert [event["step"] for event in events(tmp_path / "out", "validation")] == [last]
     assert checkpoints(tmp_path / "out") == [f"step-{last:08d}"]
+
+
+def test_a_streamed_run_validates_as_a_cached_one(world, tmp_path):
+    results = []
+    for schedule in ("cached", "streamed"):
+        config = config_of(world, tmp_path / schedule, steps=2, precision="float64", encoder={"schedule": schedule})
+        train(tmp_path, config)
+        results.append(events(tmp_path / schedule, "validation")[-1])
+    assert results[0]["rouge1"] == results[1]["rouge1"] and results[0]["mean_length"] == results[1]["mean_length"]
+    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-12)
