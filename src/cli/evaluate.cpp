@@ -150,7 +150,7 @@ void take_results(const Set& set, const std::vector<evaluate::ModelResult>& resu
       row["tokens"] = result.loss.tokens;
       scores.add_loss(result.loss);
     }
-    if (output != nullptr) output->write(row.dump() + "\n");
+    if (output != nullptr) output->write(dump_json(row) + "\n");
   }
 }
 

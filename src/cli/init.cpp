@@ -290,7 +290,7 @@ void init(const InitOptions& options) {
   log(log_sink(), LogLevel::kInfo,
       options.out + ": " + std::to_string(model_settings.parameter_count()) + " fresh parameters, " +
           options.common.dtype + ", seed " + std::to_string(config.seed) + ", init_std " +
-          config.model["init_std"].dump());
+          dump_json(config.model["init_std"]));
 }
 
 }  // namespace

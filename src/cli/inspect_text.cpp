@@ -20,20 +20,20 @@ std::string number(const Json& value) {
 std::string joined(const Json& names) {
   std::string text;
   for (const Json& name : names) {
-    text += (text.empty() ? "" : ", ") + (name.is_string() ? name.get<std::string>() : name.dump());
+    text += (text.empty() ? "" : ", ") + (name.is_string() ? name.get<std::string>() : dump_json(name));
   }
   return text;
 }
 
 void add_config(std::string& text, const Json& config) {
   const auto both = [&](const char* key) {
-    return config[std::string("encoder_") + key].dump() + " + " +
-           config[std::string("decoder_") + key].dump();
+    return dump_json(config[std::string("encoder_") + key]) + " + " +
+           dump_json(config[std::string("decoder_") + key]);
   };
   line(text, "shape",
-       both("layers") + " layers, width " + config["d_model"].dump() + ", " + both("attention_heads") +
-           " heads, feed-forward " + both("ffn_dim") + ", " + config["max_position_embeddings"].dump() +
-           " positions, vocabulary " + config["vocab_size"].dump());
+       both("layers") + " layers, width " + dump_json(config["d_model"]) + ", " + both("attention_heads") +
+           " heads, feed-forward " + both("ffn_dim") + ", " + dump_json(config["max_position_embeddings"]) +
+           " positions, vocabulary " + dump_json(config["vocab_size"]));
 }
 
 void add_weights(std::string& text, const std::string& label, const Json& weights) {
@@ -51,7 +51,7 @@ void add_tokenizer(std::string& text, const Json& tokenizer) {
   for (const auto& [key, token] : tokenizer["special_tokens"].items()) {
     if (token.is_null()) continue;
     special += ", " + key.substr(0, key.find('_')) + " " + token["token"].get<std::string>() + " = " +
-               token["id"].dump();
+               dump_json(token["id"]);
   }
   line(text, "tokenizer", number(tokenizer["size"]) + " tokens" + special);
   line(text, "", joined(tokenizer["files"]));
@@ -60,7 +60,7 @@ void add_tokenizer(std::string& text, const Json& tokenizer) {
 void add_generation(std::string& text, const Json& generation) {
   std::string settings;
   for (const auto& [key, value] : generation.items()) {
-    settings += (settings.empty() ? "" : ", ") + key + " " + value.dump();
+    settings += (settings.empty() ? "" : ", ") + key + " " + dump_json(value);
   }
   line(text, "generation", settings);
 }
@@ -70,7 +70,7 @@ void add_checkpoint(std::string& text, const Json& checkpoint) {
   const Json& best = checkpoint["best"];
   line(text, "best",
        best.is_null() ? "none yet"
-                      : best["metric"].get<std::string>() + " " + best["value"].dump() + " at step " +
+                      : best["metric"].get<std::string>() + " " + dump_json(best["value"]) + " at step " +
                             number(best["step"]));
 }
 

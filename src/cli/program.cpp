@@ -9,10 +9,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "io/json.h"
 
 namespace precis::cli {
 
@@ -95,9 +95,8 @@ LogSink log_sink() {
   return [](LogLevel level, const std::string& message) {
     const auto spd_level = level == LogLevel::kWarning ? spdlog::level::warn : spdlog::level::info;
     if (g_json_log) {
-      const nlohmann::json line = {{"level", level == LogLevel::kWarning ? "warning" : "info"},
-                                   {"message", message}};
-      logger().log(spd_level, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      logger().log(spd_level, dump_json({{"level", level == LogLevel::kWarning ? "warning" : "info"},
+                                         {"message", message}}));
     } else {
       logger().log(spd_level, message);
     }

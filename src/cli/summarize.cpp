@@ -261,7 +261,8 @@ void print(const Summary& summary, const std::string& model, const SummarizeOpti
   if (options.format == "text") {
     write_result((first ? "" : "\n") + to_text(summary, options.explain));
   } else {
-    write_result(to_json(summary, model, options.explain).dump(options.format == "json" ? 2 : -1) + "\n");
+    write_result(dump_json(to_json(summary, model, options.explain), options.format == "json" ? 2 : -1) +
+                 "\n");
   }
   flush_results();
 }

@@ -48,7 +48,7 @@ void append_number(int64_t number, std::string& out) {
   out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
-std::string quoted(const std::string& text) { return Json(text).dump(); }
+std::string quoted(const std::string& text) { return dump_json(text); }
 
 struct TrainOptions {
   CommonOptions common;
@@ -214,7 +214,7 @@ IdLine parse_json_ids(const Line& line, const Tokenizer& tokenizer, const std::s
   IdLine result{.id = std::to_string(line.number)};
   const bool object = parsed.is_object();
   if (object && parsed.contains("id")) {
-    result.id = parsed["id"].is_string() ? parsed["id"].get<std::string>() : parsed["id"].dump();
+    result.id = parsed["id"].is_string() ? parsed["id"].get<std::string>() : dump_json(parsed["id"]);
   }
   if (object && !parsed.contains("ids")) bad_ids(where, "an object without `ids`", "");
   const Json& ids = object ? parsed["ids"] : parsed;
@@ -223,7 +223,7 @@ IdLine parse_json_ids(const Line& line, const Tokenizer& tokenizer, const std::s
     const bool fits = id.is_number_integer() &&
                       (!id.is_number_unsigned() ||
                        id.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
-    if (!fits) bad_ids(where, "an id is not an integer", id.dump());
+    if (!fits) bad_ids(where, "an id is not an integer", shown(id));
     result.ids.push_back(checked_id(id.get<int64_t>(), tokenizer, where));
   }
   return result;
@@ -240,7 +240,7 @@ IdLine parse_plain_ids(const Line& line, const Tokenizer& tokenizer, const std::
     int64_t id = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
     if (error != std::errc() || end != word.data() + word.size()) {
-      bad_ids(where, "an id is not an integer", quoted(std::string(word)));
+      bad_ids(where, "an id is not an integer", shown(std::string(word)));
     }
     result.ids.push_back(checked_id(id, tokenizer, where));
     rest.remove_prefix(word.size());

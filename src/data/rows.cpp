@@ -81,7 +81,7 @@ std::vector<std::string> string_list_field(const Row& row, const Json& value, co
 std::optional<std::string> row_id(const Row& row) {
   const Json* value = find_field(row, "id");
   if (value == nullptr || value->is_null()) return std::nullopt;
-  if (value->is_number_integer()) return value->dump();
+  if (value->is_number_integer()) return dump_json(*value);
   if (!value->is_string()) {
     refuse_row(row.where, "bad field 'id'", "a string or an integer", value->type_name());
   }

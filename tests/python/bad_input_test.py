@@ -266,6 +266,27 @@ def test_sets_and_paths_of_odd_kinds(fails, run, precis, model, tmp_path):
     assert json.loads(done.stdout)["id"] == "-x"
 
 
+def test_names_that_are_no_utf8(run, precis, model, tmp_path):
+    """In JSON such a byte is U+FFFD; the file is found by its own name all the same."""
+    odd, shown = os.fsdecode(os.fsencode(tmp_path) + b"/x\xff"), f"{tmp_path}/x\ufffd"
+    for name in (odd + ".txt", odd + ".ids"):
+        with open(name, "w", encoding="utf-8") as file:
+            file.write("an the" if name.endswith(".txt") else '{"id": "7", "ids": [5]}')
+    shutil.copytree(model, odd)
+    for form in ("json", "jsonl"):
+        command = [precis, "summarize", odd, odd + ".txt", "--max-length", "8"]
+        result = json.loads(run([*command, "--format", form], errors="surrogateescape").stdout)
+        assert (result["id"], result["model"]) == (shown + ".txt", shown)
+    done = run([precis, "summarize", odd, odd + ".txt", "--max-length", "8", "--log-format", "jsonl"])
+    assert shown + ".txt" in done.stderr
+    assert json.loads(run([precis, "inspect", odd, "--format", "json"]).stdout)["path"] == shown
+    done = run([precis, "tokenizer", "encode", odd, odd + ".txt", "--format", "jsonl"])
+    assert json.loads(done.stdout)["id"] == shown + ".txt"
+    run([precis, "tokenizer", "decode", odd, odd + ".ids", "--format", "jsonl"])
+    done = run([precis, "tokenizer", "decode", odd], input="\udcff 5", code=3, errors="surrogateescape")
+    assert "an id is not an integer" in done.stderr
+
+
 def test_a_fifo_is_read_to_its_end(run, precis, model, tmp_path):
     import threading
     os.mkfifo(tmp_path / "pipe.txt")
