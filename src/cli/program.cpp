@@ -67,10 +67,13 @@ void allow_double_dash(CLI::App& command) {
 }
 
 void apply_common_options(const CommonOptions& options) {
-  g_json_log = options.log_format == "jsonl";
-  if (g_json_log) logger().set_pattern("%v");
   if (options.quiet) logger().set_level(spdlog::level::warn);
   if (options.threads > 0) at::set_num_threads(options.threads);
+}
+
+void set_json_log(bool json) {
+  g_json_log = json;
+  if (json) logger().set_pattern("%v");
 }
 
 int64_t parse_bytes(const std::string& text, const std::string& option) {
@@ -101,6 +104,22 @@ LogSink log_sink() {
       logger().log(spd_level, message);
     }
   };
+}
+
+int report_failure(const Error& error) {
+  std::string line = std::string("precis: error: ") + error.what();
+  if (g_json_log) {
+    Json object = {{"level", "error"}, {"message", error.what()}, {"kind", name(error.kind())}};
+    const ErrorDetails& details = error.details();
+    for (const auto& [key, part] :
+         {std::pair("where", &details.where), std::pair("expected", &details.expected),
+          std::pair("found", &details.found), std::pair("hint", &details.hint)}) {
+      if (!part->empty()) object[key] = *part;
+    }
+    line = dump_json(object);
+  }
+  std::fprintf(stderr, "%s\n", line.c_str());
+  return exit_code(error.kind());
 }
 
 StopToken& stop_token() {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/documents.h"
@@ -29,8 +30,10 @@ struct CommonOptions {
 void add_common_options(CLI::App& command, CommonOptions& options);
 // Lets `--` stand before file names in a command whose last positional argument is a list. Call once, last.
 void allow_double_dash(CLI::App& command);
-// Applies --threads and --log-format, after parsing. Throws Error{kUsage}.
+// Applies --quiet and --threads, after parsing.
 void apply_common_options(const CommonOptions& options);
+// Whether messages are JSON objects: before the parse, whose own errors are such messages too.
+void set_json_log(bool json);
 
 // "8GiB", "512MiB", "6e9", "1000" -> bytes. Throws Error{kUsage} naming `option`.
 int64_t parse_bytes(const std::string& text, const std::string& option);
@@ -38,6 +41,9 @@ int64_t parse_bytes(const std::string& text, const std::string& option);
 at::ScalarType scalar_type(const CommonOptions& options);
 // --device cuda is Error{kUsage} where libtorch has none, and Error{kUnsupported} for a command without it.
 void refuse_cuda(const CommonOptions& options, const std::string& command);
+
+// The last message of a run that failed, to stderr in the chosen format. Returns the exit code.
+int report_failure(const Error& error);
 
 // Messages to stderr in the chosen format; nothing but warnings under --quiet.
 LogSink log_sink();

@@ -323,3 +323,25 @@ def test_an_output_folder_that_cannot_be_written(fails, model, tmp_path):
 ])
 def test_usage(fails, arguments, words):
     fails(2, words, *arguments)
+
+
+@pytest.mark.parametrize("code, arguments, expected", [
+    (2, ["sumarize", "x", "--log-format=jsonl"],
+     {"kind": "usage", "message": "unknown command sumarize; did you mean summarize? (see precis --help)",
+      "hint": "see precis --help"}),
+    (2, ["summarize", "x", "--log-format", "jsonl", "--num-beams"], {"kind": "usage", "hint": "see precis summarize --help"}),
+    (2, ["summarize", "--log-format", "jsonl", "MODEL", "ROWS", "--device", "cuda"],
+     {"where": "--device", "found": "cuda", "hint": "--device cpu"}),
+    (3, ["summarize", "MODEL", "ROWS", "--log-format", "jsonl"],
+     {"kind": "data", "where": "ROWS:1", "message": "ROWS:1: bad row; expected a JSON object, found array",
+      "expected": "a JSON object", "found": "array"}),
+    (4, ["inspect", "/none", "--log-format", "jsonl"], {"kind": "model", "where": "/none"}),
+])
+def test_the_last_message_is_json_where_the_others_are(run, precis, model, tmp_path, code, arguments, expected):
+    (tmp_path / "rows.jsonl").write_text("[]\n")
+    names = {"MODEL": str(model), "ROWS": str(tmp_path / "rows.jsonl")}
+    done = run([precis, *(names.get(part, part) for part in arguments)], code=code)
+    [*_, error] = [json.loads(line) for line in done.stderr.splitlines()]
+    expected = {key: value.replace("ROWS", names["ROWS"]) for key, value in expected.items()}
+    assert {**expected, "level": "error"}.items() <= error.items() and set(error) <= {
+        "level", "message", "kind", "where", "expected", "found", "hint"}
