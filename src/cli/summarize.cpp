@@ -271,7 +271,7 @@ void summarize(const SummarizeOptions& options) {
   apply_common_options(options.common);
   refuse_what_is_not_built(options.common);
   const Inputs inputs = find_inputs(options);
-  DocumentOptions document_options;
+  DocumentOptions document_options = {.summaries = false};
   if (options.input_format != "auto") document_options.format = parse_input_format(options.input_format);
   document_options.document_field = options.document_field;
   options.reading.apply(document_options);

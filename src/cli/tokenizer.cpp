@@ -21,14 +21,12 @@ struct InputOptions {
   std::vector<std::string> files;
   std::string format = "auto";
   std::string document_field;
-  std::string summary_field;
   ReadingOptions reading;
 
   DocumentOptions documents() const {
-    DocumentOptions options;
+    DocumentOptions options = {.summaries = false};
     if (format != "auto") options.format = parse_input_format(format);
     options.document_field = document_field;
-    options.summary_field = summary_field;
     reading.apply(options);
     return options;
   }
@@ -39,7 +37,6 @@ void add_input_options(CLI::App& command, InputOptions& options) {
       ->check(CLI::IsMember({"auto", "text", "jsonl"}))
       ->capture_default_str();
   command.add_option("--document-field", options.document_field, "Field of the text in JSON Lines");
-  command.add_option("--summary-field", options.summary_field, "Field of the summary in JSON Lines");
   add_reading_options(command, options.reading);
 }
 
@@ -53,6 +50,7 @@ std::string quoted(const std::string& text) { return dump_json(text); }
 struct TrainOptions {
   CommonOptions common;
   InputOptions input;
+  std::string summary_field;
   int32_t vocab_size = 0;
   std::string out;
 };
@@ -65,10 +63,13 @@ void train(const TrainOptions& options) {
                                     .expected = "at least " + std::to_string(BpeTrainer::kSmallestVocabulary),
                                     .found = std::to_string(options.vocab_size)});
   }
+  DocumentOptions document_options = options.input.documents();
+  document_options.summaries = true;  // they are text to learn from
+  document_options.summary_field = options.summary_field;
   BpeTrainer trainer;
   int64_t documents = 0;
   for (const std::string& file : options.input.files) {
-    DocumentReader reader(file, options.input.documents());
+    DocumentReader reader(file, document_options);
     while (const auto document = reader.next()) {
       check_stop();
       trainer.add(document->text);
@@ -278,6 +279,7 @@ void add_train_command(CLI::App& parent) {
       ->required();
   command->add_option("--out", options->out, "Directory to write")->required();
   add_input_options(*command, options->input);
+  command->add_option("--summary-field", options->summary_field, "Field of the summary in JSON Lines");
   add_common_options(*command, options->common);
   allow_double_dash(*command);
   command->footer(

@@ -216,6 +216,21 @@ def test_bad_lines_are_left_out_where_asked_up_to_a_count(run, fails, precis, mo
     assert "data.on_bad_line" in train(tmp_path, config, expect=2).stderr
 
 
+def test_summaries_matter_only_where_they_are_used(run, fails, precis, model, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = ['"summaries": null', '"summary": 5', '"summary": ["a"]', '"summaries": "x"']
+    path.write_text("".join(f'{{"document": "an the", {row}}}\n' for row in rows), encoding="utf-8")
+    done = run([precis, "summarize", model, path, "--max-length", "8", "--format", "jsonl"])
+    assert len(done.stdout.splitlines()) == len(rows)
+    assert len(set(run([precis, "tokenizer", "encode", model, path]).stdout.splitlines())) == 1
+    fails(2, ["unknown option --summary-field"], "tokenizer", "encode", model, path, "--summary-field", "x")
+    learn = ["tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t", path]
+    for command in (["evaluate", model, "--data", path], learn):
+        fails(3, ["rows.jsonl:1", "summaries"], *command)
+    path.write_text('{"document": "an the", "gist": ["on", "in"]}\n', encoding="utf-8")
+    run([precis, *learn, "--summary-field", "gist"])
+
+
 def test_json_lines_of_other_editors(run, precis, model, tmp_path):
     """A BOM, CRLF, blank lines, no last newline, separators of Unicode within strings."""
     rows = [{"document": "an\u2028the", "summary": "on"}, {"document": "the", "summary": "in"}]
