@@ -22,8 +22,6 @@ namespace precis::cli {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 // Keys of `model:` that decide how summaries are generated: they go into generation_config.json too, which is
 // read in the place of config.json.
 constexpr const char* kGenerationKeys[] = {
@@ -254,13 +252,6 @@ void check_memory(const models::BartConfig& model, const CommonOptions& common) 
                                    .expected = "at most " + memory::format_bytes(limit),
                                    .found = std::to_string(model.parameter_count()) + " parameters, " +
                                             memory::format_bytes(needed)});
-}
-
-void refuse_existing(const std::string& out) {
-  std::error_code ignored;
-  if (!fs::exists(fs::symlink_status(out, ignored))) return;
-  throw Error(ErrorKind::kIo,
-              {.what = "already exists", .where = out, .hint = "init never overwrites; choose another name"});
 }
 
 void init(const InitOptions& options) {

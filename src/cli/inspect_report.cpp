@@ -176,10 +176,20 @@ void inspect_weights(const fs::path& path, bool verify, const StopToken& stop, J
 }
 
 void inspect_tokenizer(const fs::path& path, bool verify, Json& report) {
+  const bool has_manifest = is_there(path / kManifestName);
+  Json manifest;
+  if (has_manifest) manifest = verify ? verify_directory(path) : read_manifest(path);
   report["kind"] = "tokenizer";
   report["tokenizer"] = tokenizer_report(Tokenizer::load(path));
+  report["manifest"] = std::move(manifest);
   // Loading has read and checked all of it.
-  if (verify) report["verified"] = {{"files", report["tokenizer"]["files"]}};
+  if (verify) report["verified"] = {{"files", report["tokenizer"]["files"]}, {"digests", has_manifest}};
+}
+
+// A model whose config.json is lost is one by its manifest.
+bool is_model(const fs::path& path) {
+  if (is_there(path / "config.json")) return true;
+  return is_there(path / kManifestName) && read_manifest(path)["files"].contains("config.json");
 }
 
 [[noreturn]] void nothing_to_inspect(const fs::path& path) {
@@ -201,7 +211,7 @@ Json inspect_report(const fs::path& path, bool verify, const StopToken& stop) {
   if (!is_there(path)) nothing_to_inspect(path);
   if (!fs::is_directory(path, ignored)) {
     inspect_weights(path, verify, stop, report);
-  } else if (is_there(path / "config.json") || is_there(path / kManifestName)) {
+  } else if (is_model(path)) {
     inspect_model(path, verify, stop, report);
   } else if (has_tokenizer(path)) {
     inspect_tokenizer(path, verify, report);

@@ -83,6 +83,8 @@ void add_verified(std::string& text, const Json& verified) {
   }
   if (verified.contains("digests")) {
     what += verified["digests"].get<bool>() ? "; every digest of the manifest matches" : "; no manifest";
+  }
+  if (verified.contains("unexpected")) {
     what += "; complete against config.json";
     const Json& unexpected = verified["unexpected"];
     if (!unexpected.empty()) what += "; unexpected weights: " + joined(unexpected);

@@ -165,6 +165,14 @@ void notify_reading(const DocumentReader& reader, const std::string& file) {
   }
 }
 
+void refuse_existing(const std::filesystem::path& output) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(output, ignored))) return;
+  throw Error(ErrorKind::kIo, {.what = "already exists",
+                               .where = output.string(),
+                               .hint = "nothing is overwritten; choose another name"});
+}
+
 void write_result(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
     throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});

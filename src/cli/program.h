@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -61,6 +62,10 @@ std::array<CLI::Option*, 2> add_reading_options(CLI::App& command, ReadingOption
 void notify_reading(const DocumentReader& reader, const std::string& file);
 // Throws Error{kInterrupted} or Error{kTerminated} once a signal has come.
 void check_stop();
+
+// For an output that is made whole and never overwritten: Error{kIo} where the path is there already, told
+// before the work.
+void refuse_existing(const std::filesystem::path& output);
 
 // To stdout; Error{kIo} where it can't be written. What stays buffered is written at the program's end.
 void write_result(const std::string& text);

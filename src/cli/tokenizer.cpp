@@ -3,7 +3,6 @@
 
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
 #include <limits>
 #include <memory>
 
@@ -11,6 +10,7 @@
 #include "cli/program.h"
 #include "data/documents.h"
 #include "data/lines.h"
+#include "io/atomic_directory.h"
 #include "io/json.h"
 #include "text/bpe_trainer.h"
 
@@ -63,6 +63,7 @@ void train(const TrainOptions& options) {
                                     .expected = "at least " + std::to_string(BpeTrainer::kSmallestVocabulary),
                                     .found = std::to_string(options.vocab_size)});
   }
+  refuse_existing(options.out);
   DocumentOptions document_options = options.input.documents();
   document_options.summaries = true;  // they are text to learn from
   document_options.summary_field = options.summary_field;
@@ -80,10 +81,10 @@ void train(const TrainOptions& options) {
   }
   const TrainedVocabulary vocabulary = trainer.train(options.vocab_size);
   FileSystem& files = posix_file_system();
-  make_directories(files, options.out);
-  for (const TokenizerFile& file : tokenizer_files(vocabulary)) {
-    replace_file(files, std::filesystem::path(options.out) / file.name, file.bytes);
-  }
+  make_directories(files, parent_directory(options.out));
+  AtomicDirectory directory(files, options.out);
+  for (const TokenizerFile& file : tokenizer_files(vocabulary)) directory.write(file.name, file.bytes);
+  directory.commit();
   const auto size = static_cast<int32_t>(vocabulary.tokens.size());
   if (size < options.vocab_size) {
     log(log_sink(), LogLevel::kWarning,
@@ -277,7 +278,7 @@ void add_train_command(CLI::App& parent) {
       ->required();
   command->add_option("--vocab-size", options->vocab_size, "Number of tokens, the special ones included")
       ->required();
-  command->add_option("--out", options->out, "Directory to write")->required();
+  command->add_option("--out", options->out, "Directory to write; must not exist")->required();
   add_input_options(*command, options->input);
   command->add_option("--summary-field", options->summary_field, "Field of the summary in JSON Lines");
   add_common_options(*command, options->common);

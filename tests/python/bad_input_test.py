@@ -325,6 +325,28 @@ def test_an_output_folder_that_cannot_be_written(fails, model, tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_a_tokenizer_is_written_whole_or_not_at_all(run, fails, precis, tmp_path):
+    out, text = tmp_path / "tokenizer", tmp_path / "text.txt"
+    text.write_text("an the of an the of a treats", encoding="utf-8")
+    learn = ["tokenizer", "train", "--vocab-size", "300", "--out", out, text]
+
+    def full_disk():
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    fails(5, ["tokenizer.json", "bytes"], *learn, preexec_fn=full_disk)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+    run([precis, *learn])
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert {"tokenizer.json", "vocab.json", "merges.txt", "manifest.json"} <= set(before)
+    fails(5, [out, "already exists"], *learn)
+    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+    report = json.loads(run([precis, "inspect", out, "--verify", "--format", "json"]).stdout)
+    assert report["kind"] == "tokenizer" and report["verified"]["digests"] is True
+    replace(out / "vocab.json", before["vocab.json"] + b" ")
+    fails(4, ["vocab.json"], "inspect", out, "--verify")
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["sumarize"], ["unknown command sumarize", "did you mean summarize", "precis --help"]),
     (["tokenizer", "encoed"], ["unknown command encoed", "did you mean encode", "precis tokenizer --help"]),
