@@ -222,11 +222,8 @@ void score_predictions(const EvaluateOptions& options) {
 void run(const EvaluateOptions& options) {
   apply_common_options(options.common);
   refuse_cuda(options.common, "evaluate");
+  refuse_memory_budget(options.common, "evaluate");
   const bool scoring = !options.predictions.empty() || !options.references.empty();
-  if (!options.common.memory_budget.empty()) {
-    throw Error(ErrorKind::kUnsupported,
-                {.what = "evaluate does not keep to a memory budget yet", .where = "--memory-budget"});
-  }
   if (scoring) {
     if (!options.model.empty() || !options.data.empty()) wrong_form("both a model and predictions are given");
     if (options.predictions.empty()) wrong_form("--predictions is missing");
@@ -235,6 +232,7 @@ void run(const EvaluateOptions& options) {
       if (option->count() > 0) wrong_form(option->get_name() + " goes with a model alone");
     }
     if (!options.generation.empty()) wrong_form("options of generation go with a model alone");
+    if (options.common.dtype) wrong_form("--dtype goes with a model alone");
     return score_predictions(options);
   }
   if (options.model.empty()) wrong_form("no model is named");

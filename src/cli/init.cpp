@@ -280,7 +280,7 @@ void init(const InitOptions& options) {
   directory.commit({{"seed", config.seed}});
   log(log_sink(), LogLevel::kInfo,
       options.out + ": " + std::to_string(model_settings.parameter_count()) + " fresh parameters, " +
-          options.common.dtype + ", seed " + std::to_string(config.seed) + ", init_std " +
+          options.common.dtype.value_or("float32") + ", seed " + std::to_string(config.seed) + ", init_std " +
           dump_json(config.model["init_std"]));
 }
 

@@ -52,9 +52,9 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str()
       ->group(group);
-  command.add_option("--dtype", options.dtype, "Type of the weights and of the arithmetic")
+  command
+      .add_option("--dtype", options.dtype, "Type of the weights and of the arithmetic (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
-      ->capture_default_str()
       ->group(group);
   command.add_option("--memory-budget", options.memory_budget, "Most memory to use, for example 8GiB")
       ->group(group);
@@ -120,6 +120,22 @@ int report_failure(const Error& error) {
   }
   std::fprintf(stderr, "%s\n", line.c_str());
   return exit_code(error.kind());
+}
+
+void refuse_memory_budget(const CommonOptions& options, const std::string& command) {
+  if (options.memory_budget.empty()) return;
+  throw Error(ErrorKind::kUnsupported,
+              {.what = command + " does not keep to a memory budget yet", .where = "--memory-budget"});
+}
+
+void refuse_model_options(const CommonOptions& options, const std::string& command) {
+  refuse_cuda(options, command);
+  refuse_memory_budget(options, command);
+  if (!options.dtype) return;
+  throw Error(ErrorKind::kUsage, {.what = command + " computes nothing in this type",
+                                  .where = "--dtype",
+                                  .found = *options.dtype,
+                                  .hint = "leave it out"});
 }
 
 StopToken& stop_token() {

@@ -20,11 +20,11 @@ namespace precis::cli {
 // `--quiet`, `--log-format`, `--threads`, `--device`, `--dtype`, `--memory-budget`.
 struct CommonOptions {
   bool quiet = false;
-  std::string log_format = "text";  // text | jsonl
-  int threads = 0;                  // 0: libtorch's own choice
-  std::string device = "auto";      // auto | cpu | cuda
-  std::string dtype = "float32";    // float32 | bfloat16 | float64
-  std::string memory_budget;        // "8GiB"; empty: none
+  std::string log_format = "text";   // text | jsonl
+  int threads = 0;                   // 0: libtorch's own choice
+  std::string device = "auto";       // auto | cpu | cuda
+  std::optional<std::string> dtype;  // float32 | bfloat16 | float64
+  std::string memory_budget;         // "8GiB"; empty: none
 };
 
 // Adds the options above to a sub-command. Call once for each sub-command.
@@ -38,10 +38,14 @@ void set_json_log(bool json);
 
 // "8GiB", "512MiB", "6e9", "1000" -> bytes. Throws Error{kUsage} naming `option`.
 int64_t parse_bytes(const std::string& text, const std::string& option);
-// What --dtype names.
+// What --dtype names, float32 where it is not given.
 at::ScalarType scalar_type(const CommonOptions& options);
 // --device cuda is Error{kUsage} where libtorch has none, and Error{kUnsupported} for a command without it.
 void refuse_cuda(const CommonOptions& options, const std::string& command);
+// For a command that keeps to no memory budget: Error{kUnsupported} where one is given.
+void refuse_memory_budget(const CommonOptions& options, const std::string& command);
+// For a command that runs no model: what says how to run one is an error rather than ignored.
+void refuse_model_options(const CommonOptions& options, const std::string& command);
 
 // The last message of a run that failed, to stderr in the chosen format. Returns the exit code.
 int report_failure(const Error& error);

@@ -104,14 +104,6 @@ Inputs find_inputs(const SummarizeOptions& options) {
   return inputs;
 }
 
-void refuse_what_is_not_built(const CommonOptions& common) {
-  if (!common.memory_budget.empty()) {
-    throw Error(ErrorKind::kUnsupported,
-                {.what = "summarize does not keep to a memory budget yet", .where = "--memory-budget"});
-  }
-  refuse_cuda(common, "summarize");
-}
-
 class Summarizer {
  public:
   Summarizer(const SummarizeOptions& options, const std::string& directory, LogSink sink)
@@ -269,7 +261,8 @@ void print(const Summary& summary, const std::string& model, const SummarizeOpti
 
 void summarize(const SummarizeOptions& options) {
   apply_common_options(options.common);
-  refuse_what_is_not_built(options.common);
+  refuse_memory_budget(options.common, "summarize");
+  refuse_cuda(options.common, "summarize");
   const Inputs inputs = find_inputs(options);
   DocumentOptions document_options = {.summaries = false};
   if (options.input_format != "auto") document_options.format = parse_input_format(options.input_format);

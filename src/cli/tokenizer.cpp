@@ -57,6 +57,7 @@ struct TrainOptions {
 
 void train(const TrainOptions& options) {
   apply_common_options(options.common);
+  refuse_model_options(options.common, "tokenizer train");
   if (options.vocab_size < BpeTrainer::kSmallestVocabulary) {
     throw Error(ErrorKind::kUsage, {.what = "the vocabulary is too small",
                                     .where = "--vocab-size",
@@ -141,6 +142,7 @@ void append_offsets(const Encoding& encoding, std::string& out) {
 
 void encode(const EncodeCommand& options) {
   apply_common_options(options.common);
+  refuse_model_options(options.common, "tokenizer encode");
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   const bool json = options.format == "jsonl";
   const bool replace = options.input.reading.invalid_utf8 == "replace";
@@ -251,6 +253,7 @@ IdLine parse_plain_ids(const Line& line, const Tokenizer& tokenizer, const std::
 
 void decode(const DecodeCommand& options) {
   apply_common_options(options.common);
+  refuse_model_options(options.common, "tokenizer decode");
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   constexpr int64_t kMaxLine = int64_t{1} << 30;
   LineReader reader(open_stream(options.file), kMaxLine);

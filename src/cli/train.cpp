@@ -113,20 +113,20 @@ class Display {
 };
 
 // The common options that name a configuration key, as overrides behind the user's own.
-std::vector<std::string> all_overrides(const TrainOptions& options, const CLI::App& command) {
+std::vector<std::string> all_overrides(const TrainOptions& options) {
   std::vector<std::string> overrides = options.overrides;
-  if (command.count("--dtype") > 0) overrides.push_back("precision=" + options.common.dtype);
+  if (options.common.dtype) overrides.push_back("precision=" + *options.common.dtype);
   if (!options.common.memory_budget.empty()) {
     overrides.push_back("encoder.memory_budget=" + options.common.memory_budget);
   }
   return overrides;
 }
 
-void run(const TrainOptions& options, const CLI::App& command) {
+void run(const TrainOptions& options) {
   apply_common_options(options.common);
   refuse_cuda(options.common, "train");
   train::TrainRequest request;
-  request.config = train::load_config(options.config, all_overrides(options, command));
+  request.config = train::load_config(options.config, all_overrides(options));
   if (options.print_config) return write_result(train::config_to_yaml(request.config, /*origins=*/true));
   request.resume = options.resume;
   request.allow_change = options.allow_change;
@@ -160,7 +160,7 @@ void add_train(CLI::App& app) {
       "Example: precis train train.yaml optimizer.learning_rate=5e-5 steps=500\n"
       "A second call goes on from the newest checkpoint in `output`.\n\n" +
       train::schema_help());
-  command->callback([options, command] { run(*options, *command); });
+  command->callback([options] { run(*options); });
 }
 
 }  // namespace precis::cli

@@ -362,6 +362,18 @@ def test_usage(fails, arguments, words):
     fails(2, words, *arguments)
 
 
+@pytest.mark.parametrize("option", [["--device", "cuda"], ["--dtype", "bfloat16"], ["--memory-budget", "1GiB"]])
+def test_options_for_a_model_are_refused_where_none_runs(fails, run, precis, model, tmp_path, option):
+    (tmp_path / "x.txt").write_text("an the")
+    (tmp_path / "p.jsonl").write_text('{"id": 1, "prediction": "x"}\n')
+    scoring = ["evaluate", "--predictions", tmp_path / "p.jsonl", "--references", tmp_path / "p.jsonl"]
+    for command in (["inspect", model], ["tokenizer", "encode", model, tmp_path / "x.txt"],
+                    ["tokenizer", "decode", model, tmp_path / "x.txt"], scoring,
+                    ["tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t", tmp_path / "x.txt"]):
+        fails(2, [option[0]], *command, *option)
+    run([precis, "inspect", model, "--device", "cpu", "--threads", "1"])
+
+
 @pytest.mark.parametrize("code, arguments, expected", [
     (2, ["sumarize", "x", "--log-format=jsonl"],
      {"kind": "usage", "message": "unknown command sumarize; did you mean summarize? (see precis --help)",
