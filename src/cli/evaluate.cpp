@@ -86,7 +86,7 @@ Set read_set(const EvaluateOptions& options, const Tokenizer& tokenizer, const m
   DocumentReader reader(options.data, document_options);
   Set set;
   while (const std::optional<Document> document = reader.next()) {
-    check_stop();
+    throw_if_stopped(&stop_token());
     std::optional<memory::Example> example =
         evaluate::make_example(*document, tokenizer, model, example_options, set.counts);
     if (!example) continue;
@@ -137,7 +137,7 @@ void take_results(const Set& set, const std::vector<evaluate::ModelResult>& resu
                   const Tokenizer& tokenizer, const evaluate::Metrics& metrics, FileReplacement* output,
                   evaluate::Scores& scores) {
   for (size_t i = 0; i < results.size(); ++i) {
-    check_stop();
+    throw_if_stopped(&stop_token());
     const evaluate::ModelResult& result = results[i];
     Json row = {{"id", set.examples[i].id}};
     if (metrics.predictions()) {

@@ -271,12 +271,12 @@ void init(const InitOptions& options) {
   AtomicDirectory directory(files, options.out);
   const models::BartModel model =
       models::BartModel::initialize(model_settings, config.seed, scalar_type(options.common));
-  check_stop();
+  throw_if_stopped(&stop_token());
   directory.write("config.json", pretty_json(models::saved_config(model)));
   directory.write("generation_config.json", pretty_json(generation));
   for (const TokenizerFile& file : tokenizer.files()) directory.write(file.name, file.bytes);
   models::write_weights(directory.files(), model, directory.stage() / "model.safetensors");
-  check_stop();
+  throw_if_stopped(&stop_token());
   directory.commit({{"seed", config.seed}});
   log(log_sink(), LogLevel::kInfo,
       options.out + ": " + std::to_string(model_settings.parameter_count()) + " fresh parameters, " +

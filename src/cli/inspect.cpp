@@ -20,7 +20,7 @@ struct InspectOptions {
 void inspect(const InspectOptions& options) {
   apply_common_options(options.common);
   refuse_model_options(options.common, "inspect");
-  const Json report = inspect_report(options.path, options.verify, stop_token());
+  const Json report = inspect_report(options.path, options.verify, &stop_token());
   write_result(options.format == "json" ? pretty_json(report) : inspect_text(report));
 }
 

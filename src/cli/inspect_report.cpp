@@ -116,12 +116,6 @@ Json checkpoint_report(const fs::path& directory) {
   return json;
 }
 
-int64_t verify_weights(const WeightFiles& files, const StopToken& stop) {
-  const int64_t bytes = models::check_finite(files, stop);
-  if (stop.requested()) throw Error(stop.reason(), {.what = "stopped by a signal"});
-  return bytes;
-}
-
 void verify_vocabulary(const Tokenizer& tokenizer, const models::BartConfig& config, const fs::path& path) {
   if (tokenizer.id_limit() <= config.vocab_size) return;
   throw Error(ErrorKind::kModel, {.what = "the tokenizer has ids that the embedding has no rows for",
@@ -130,7 +124,7 @@ void verify_vocabulary(const Tokenizer& tokenizer, const models::BartConfig& con
                                   .found = "ids up to " + std::to_string(tokenizer.id_limit() - 1)});
 }
 
-void inspect_model(const fs::path& path, bool verify, const StopToken& stop, Json& report) {
+void inspect_model(const fs::path& path, bool verify, const StopToken* stop, Json& report) {
   const bool has_manifest = is_there(path / kManifestName);
   // Digests first: they name the damaged file whatever else its damage would lead to.
   Json manifest;
@@ -161,18 +155,18 @@ void inspect_model(const fs::path& path, bool verify, const StopToken& stop, Jso
     report["optimizer"] = weights_report(*optimizer);
   }
   if (!verify) return;
-  int64_t bytes = verify_weights(weights, stop);
-  if (optimizer) bytes += verify_weights(*optimizer, stop);
+  int64_t bytes = models::check_finite(weights, stop);
+  if (optimizer) bytes += models::check_finite(*optimizer, stop);
   std::vector<std::string> unexpected;
   models::BartModel::load(path, at::kFloat, &unexpected);
   report["verified"] = {{"weight_bytes", bytes}, {"digests", has_manifest}, {"unexpected", unexpected}};
 }
 
-void inspect_weights(const fs::path& path, bool verify, const StopToken& stop, Json& report) {
+void inspect_weights(const fs::path& path, bool verify, const StopToken* stop, Json& report) {
   const WeightFiles weights = WeightFiles::open_file(path);
   report["kind"] = "weights";
   report["weights"] = weights_report(weights);
-  if (verify) report["verified"] = {{"weight_bytes", verify_weights(weights, stop)}};
+  if (verify) report["verified"] = {{"weight_bytes", models::check_finite(weights, stop)}};
 }
 
 void inspect_tokenizer(const fs::path& path, bool verify, Json& report) {
@@ -205,7 +199,7 @@ bool is_model(const fs::path& path) {
 
 }  // namespace
 
-Json inspect_report(const fs::path& path, bool verify, const StopToken& stop) {
+Json inspect_report(const fs::path& path, bool verify, const StopToken* stop) {
   std::error_code ignored;
   Json report = {{"kind", nullptr}, {"path", path.string()}, {"verified", nullptr}};
   if (!is_there(path)) nothing_to_inspect(path);

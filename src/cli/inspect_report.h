@@ -19,7 +19,7 @@ namespace precis::cli {
 // against the manifest's digests, weights for completeness against the configuration and for values that are
 // not finite, the tokenizer's ids against the embedding. Damage is Error{kModel}. A path that is nothing of
 // all this is Error{kModel} too.
-Json inspect_report(const std::filesystem::path& path, bool verify, const StopToken& stop);
+Json inspect_report(const std::filesystem::path& path, bool verify, const StopToken* stop);
 
 // The report for people.
 std::string inspect_text(const Json& report);

@@ -143,10 +143,6 @@ StopToken& stop_token() {
   return token;
 }
 
-void check_stop() {
-  if (stop_token().requested()) throw Error(stop_token().reason(), {.what = "stopped by a signal"});
-}
-
 void ReadingOptions::apply(DocumentOptions& options) const {
   options.replace_invalid_utf8 = invalid_utf8 == "replace";
   options.skip_bad_lines = parse_on_bad_line(on_bad_line).value_or(0);

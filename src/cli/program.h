@@ -64,8 +64,6 @@ struct ReadingOptions {
 std::array<CLI::Option*, 2> add_reading_options(CLI::App& command, ReadingOptions& options);
 // Warns of what these options have replaced or left out in `file`, if anything.
 void notify_reading(const DocumentReader& reader, const std::string& file);
-// Throws Error{kInterrupted} or Error{kTerminated} once a signal has come.
-void check_stop();
 
 // For an output that is made whole and never overwritten: Error{kIo} where the path is there already, told
 // before the work.

@@ -176,7 +176,7 @@ class Summarizer {
 
   void explain(const memory::MemoryBatch& memory, const std::vector<memory::Window>& windows,
                Summary& summary) {
-    check_stop();
+    throw_if_stopped(&stop_token());
     const Clock::time_point start = Clock::now();
     progress_.update(1.0, summary.id + ": finding the sources");
     summary.sources = generate::find_sources(model_, tokenizer_, memory, windows,

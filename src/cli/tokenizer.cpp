@@ -73,7 +73,7 @@ void train(const TrainOptions& options) {
   for (const std::string& file : options.input.files) {
     DocumentReader reader(file, document_options);
     while (const auto document = reader.next()) {
-      check_stop();
+      throw_if_stopped(&stop_token());
       trainer.add(document->text);
       for (const std::string& summary : document->summaries) trainer.add(summary);
       ++documents;
@@ -150,7 +150,7 @@ void encode(const EncodeCommand& options) {
     DocumentReader reader(file, options.input.documents());
     int64_t replaced_before = 0;
     while (const auto document = reader.next()) {
-      check_stop();
+      throw_if_stopped(&stop_token());
       Encoding encoding = tokenizer.encode(
           document->text, {.special_as_text = options.special_in_text == "literal", .offsets = json});
       if (options.special) {
@@ -258,7 +258,7 @@ void decode(const DecodeCommand& options) {
   constexpr int64_t kMaxLine = int64_t{1} << 30;
   LineReader reader(open_stream(options.file), kMaxLine);
   for (Line line; reader.next(line);) {
-    check_stop();
+    throw_if_stopped(&stop_token());
     const std::string where = options.file + ":" + std::to_string(line.number);
     if (line.too_long) bad_ids(where, "the line is too long", "more than 1 GiB");
     const size_t first = line.text.find_first_not_of(" \t\r");

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "data/rows.h"
-#include "memory/encode.h"
 
 namespace precis::evaluate {
 
@@ -35,7 +34,7 @@ std::unordered_map<std::string, Prediction> read_predictions(const std::filesyst
   std::unordered_map<std::string, Prediction> predictions;
   RowReader reader(path);
   while (const std::optional<Row> row = reader.next()) {
-    memory::throw_if_stopped(stop);
+    throw_if_stopped(stop);
     const std::string id = required_id(*row);
     const char* const field = find_field(*row, "prediction") != nullptr ? "prediction" : "summary";
     const Json* value = find_field(*row, field);
@@ -75,7 +74,7 @@ ScoredPairs score_predictions(const PredictionFiles& files, Scores& scores, cons
   ScoredPairs counts;
   RowReader reader(files.references);
   while (const std::optional<Row> row = reader.next()) {
-    memory::throw_if_stopped(stop);
+    throw_if_stopped(stop);
     const std::string id = required_id(*row);
     if (!seen.insert(id).second) refuse_repeated(*row, id);
     const auto prediction = predictions.find(id);

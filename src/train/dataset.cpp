@@ -47,7 +47,7 @@ Dataset load_dataset(const std::vector<std::string>& files, const TrainConfig& c
     if (full()) break;
     DocumentReader reader(file, document_options(config.data));
     while (!full()) {
-      memory::throw_if_stopped(request.stop);
+      throw_if_stopped(request.stop);
       const std::optional<Document> document = reader.next();
       if (!document) break;
       std::optional<memory::Example> example =
