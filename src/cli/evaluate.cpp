@@ -81,7 +81,8 @@ Set read_set(const EvaluateOptions& options, const Tokenizer& tokenizer, const m
   DocumentOptions document_options = {.format = InputFormat::kJsonLines,
                                       .document_field = options.document_field,
                                       .summary_field = options.summary_field,
-                                      .query_field = options.query_field};
+                                      .query_field = options.query_field,
+                                      .stop = &stop_token()};
   options.reading.apply(document_options);
   DocumentReader reader(options.data, document_options);
   Set set;

@@ -264,7 +264,7 @@ void summarize(const SummarizeOptions& options) {
   refuse_memory_budget(options.common, "summarize");
   refuse_cuda(options.common, "summarize");
   const Inputs inputs = find_inputs(options);
-  DocumentOptions document_options = {.summaries = false};
+  DocumentOptions document_options = {.summaries = false, .stop = &stop_token()};
   if (options.input_format != "auto") document_options.format = parse_input_format(options.input_format);
   document_options.document_field = options.document_field;
   options.reading.apply(document_options);

@@ -24,7 +24,7 @@ struct InputOptions {
   ReadingOptions reading;
 
   DocumentOptions documents() const {
-    DocumentOptions options = {.summaries = false};
+    DocumentOptions options = {.summaries = false, .stop = &stop_token()};
     if (format != "auto") options.format = parse_input_format(format);
     options.document_field = document_field;
     reading.apply(options);
@@ -256,7 +256,7 @@ void decode(const DecodeCommand& options) {
   refuse_model_options(options.common, "tokenizer decode");
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   constexpr int64_t kMaxLine = int64_t{1} << 30;
-  LineReader reader(open_stream(options.file), kMaxLine);
+  LineReader reader(open_stream(options.file, &stop_token()), kMaxLine);
   for (Line line; reader.next(line);) {
     throw_if_stopped(&stop_token());
     const std::string where = options.file + ":" + std::to_string(line.number);

@@ -94,9 +94,9 @@ class DocumentReader::Implementation {
   Implementation(const std::filesystem::path& path, DocumentOptions options)
       : name_(path.string()), options_(std::move(options)), format_(format_of(path, options_.format)) {
     if (format_ == InputFormat::kJsonLines) {
-      rows_.emplace(path, RowOptions{options_.replace_invalid_utf8, options_.max_line_bytes});
+      rows_.emplace(path, RowOptions{options_.replace_invalid_utf8, options_.max_line_bytes, options_.stop});
     } else {
-      text_ = open_stream(path);
+      text_ = open_stream(path, options_.stop);
     }
   }
 

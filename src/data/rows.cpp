@@ -23,7 +23,9 @@ void refuse_row(const std::string& where, std::string what, std::string expected
 }
 
 RowReader::RowReader(const std::filesystem::path& path, const RowOptions& options)
-    : name_(path.string()), options_(options), lines_(open_stream(path), options.max_line_bytes) {}
+    : name_(path.string()),
+      options_(options),
+      lines_(open_stream(path, options.stop), options.max_line_bytes) {}
 
 std::optional<Row> RowReader::next() {
   if (!advance()) return std::nullopt;

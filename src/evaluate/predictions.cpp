@@ -32,7 +32,7 @@ std::string required_id(const Row& row) {
 std::unordered_map<std::string, Prediction> read_predictions(const std::filesystem::path& path,
                                                              const StopToken* stop) {
   std::unordered_map<std::string, Prediction> predictions;
-  RowReader reader(path);
+  RowReader reader(path, {.stop = stop});
   while (const std::optional<Row> row = reader.next()) {
     throw_if_stopped(stop);
     const std::string id = required_id(*row);
@@ -72,7 +72,7 @@ ScoredPairs score_predictions(const PredictionFiles& files, Scores& scores, cons
   std::unordered_map<std::string, Prediction> predictions = read_predictions(files.predictions, stop);
   std::unordered_set<std::string> seen;
   ScoredPairs counts;
-  RowReader reader(files.references);
+  RowReader reader(files.references, {.stop = stop});
   while (const std::optional<Row> row = reader.next()) {
     throw_if_stopped(stop);
     const std::string id = required_id(*row);

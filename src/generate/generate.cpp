@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "base/stop.h"
 #include "generate/beam_cross_attention.h"
 
 namespace precis::generate {

@@ -3,8 +3,12 @@ The readers' own tests (tests/io, tests/text, tests/data) go through more cases;
 
 import json
 import os
+import pathlib
 import shutil
+import signal
 import struct
+import subprocess
+import time
 
 import pytest
 
@@ -310,6 +314,40 @@ def test_a_fifo_is_read_to_its_end(run, precis, model, tmp_path):
     done = run([precis, "summarize", model, tmp_path / "pipe.txt", "--format", "jsonl", "--max-length", "8"])
     writer.join()
     assert json.loads(done.stdout)["input_tokens"] > 0
+
+
+def reads(process, path):
+    folder = pathlib.Path(f"/proc/{process.pid}/fd")
+    return any(os.path.realpath(link) == str(path) for link in folder.iterdir())
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_wait_for_input(precis, model, tmp_path, number, code):
+    """Of a FIFO without a writer; the writer of standard input stands still within a row."""
+    fifo = tmp_path / "fifo.jsonl"
+    os.mkfifo(fifo)
+    (tmp_path / "run.yaml").write_text(json.dumps(
+        {"model": str(model), "output": str(tmp_path / "run"), "data": {"train": [str(fifo)]}, "steps": 1}))
+    for command in (["summarize", model, fifo], ["summarize", model, "-", "--input-format", "jsonl"],
+                    ["tokenizer", "encode", model, fifo], ["tokenizer", "decode", model, "-"],
+                    ["tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t", fifo],
+                    ["evaluate", model, "--data", fifo], ["evaluate", "--predictions", fifo, "--references", fifo],
+                    ["train", tmp_path / "run.yaml"]):
+        process = subprocess.Popen([precis, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        process.stdin.write('{"document": "an')
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while "-" not in command and not reads(process, fifo) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)  # for standard input, which is open from the start
+        process.send_signal(number)
+        try:
+            assert process.wait(timeout=10) == code, process.stderr.read()
+        finally:
+            process.kill()
+        process.communicate()
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["fifo.jsonl", "run", "run.yaml"], ["fifo.jsonl", "run.yaml"])
 
 
 def test_an_output_folder_that_cannot_be_written(fails, model, tmp_path):
