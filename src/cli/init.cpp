@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 
+#include "base/bytes.h"
 #include "base/file_system.h"
 #include "base/suggest.h"
 #include "cli/program.h"
@@ -14,7 +15,6 @@
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
 #include "io/yaml.h"
-#include "memory/plan.h"
 #include "models/model_files.h"
 #include "text/tokenizer.h"
 
@@ -244,14 +244,14 @@ void check_memory(const models::BartConfig& model, const CommonOptions& common) 
   const int64_t drawn = rows * model.d_model * static_cast<int64_t>(sizeof(double));
   const int64_t needed = model.parameter_count() * element + drawn;
   const bool given = !common.memory_budget.empty();
-  const int64_t limit = given ? parse_bytes(common.memory_budget, "--memory-budget")
+  const int64_t limit = given ? parse_bytes(common.memory_budget, "--memory-budget", ErrorKind::kUsage)
                               : int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   if (needed <= limit) return;
-  throw Error(ErrorKind::kBudget, {.what = "the weights don't fit into memory",
-                                   .where = given ? "--memory-budget" : "",
-                                   .expected = "at most " + memory::format_bytes(limit),
-                                   .found = std::to_string(model.parameter_count()) + " parameters, " +
-                                            memory::format_bytes(needed)});
+  throw Error(ErrorKind::kBudget,
+              {.what = "the weights don't fit into memory",
+               .where = given ? "--memory-budget" : "",
+               .expected = "at most " + format_bytes(limit),
+               .found = std::to_string(model.parameter_count()) + " parameters, " + format_bytes(needed)});
 }
 
 void init(const InitOptions& options) {

@@ -1,6 +1,6 @@
 // An inspection's report as text.
+#include "base/bytes.h"
 #include "cli/inspect_report.h"
-#include "memory/plan.h"
 
 namespace precis::cli {
 
@@ -37,11 +37,11 @@ void add_config(std::string& text, const Json& config) {
 }
 
 void add_weights(std::string& text, const std::string& label, const Json& weights) {
-  line(text, label, joined(weights["files"]) + ", " + memory::format_bytes(weights["bytes"].get<int64_t>()));
+  line(text, label, joined(weights["files"]) + ", " + format_bytes(weights["bytes"].get<int64_t>()));
   for (const auto& [type, group] : weights["by_type"].items()) {
     line(text, "",
          type + ": " + number(group["tensors"]) + " tensors, " + number(group["elements"]) + " elements, " +
-             memory::format_bytes(group["bytes"].get<int64_t>()));
+             format_bytes(group["bytes"].get<int64_t>()));
   }
 }
 
@@ -77,7 +77,7 @@ void add_checkpoint(std::string& text, const Json& checkpoint) {
 void add_verified(std::string& text, const Json& verified) {
   std::string what;
   if (verified.contains("weight_bytes")) {
-    what = memory::format_bytes(verified["weight_bytes"].get<int64_t>()) + " of weights read, all finite";
+    what = format_bytes(verified["weight_bytes"].get<int64_t>()) + " of weights read, all finite";
   } else {
     what = joined(verified["files"]);
   }

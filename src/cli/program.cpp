@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "base/bytes.h"
 #include "base/error.h"
 #include "io/json.h"
 
@@ -74,10 +73,6 @@ void apply_common_options(const CommonOptions& options) {
 void set_json_log(bool json) {
   g_json_log = json;
   if (json) logger().set_pattern("%v");
-}
-
-int64_t parse_bytes(const std::string& text, const std::string& option) {
-  return precis::parse_bytes(text, option, ErrorKind::kUsage);
 }
 
 at::ScalarType scalar_type(const CommonOptions& options) {

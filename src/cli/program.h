@@ -36,8 +36,6 @@ void apply_common_options(const CommonOptions& options);
 // Whether messages are JSON objects: before the parse, whose own errors are such messages too.
 void set_json_log(bool json);
 
-// "8GiB", "512MiB", "6e9", "1000" -> bytes. Throws Error{kUsage} naming `option`.
-int64_t parse_bytes(const std::string& text, const std::string& option);
 // What --dtype names, float32 where it is not given.
 at::ScalarType scalar_type(const CommonOptions& options);
 // --device cuda is Error{kUsage} where libtorch has none, and Error{kUnsupported} for a command without it.

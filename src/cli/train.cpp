@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/bytes.h"
 #include "base/memory_use.h"
 #include "cli/program.h"
 #include "cli/progress.h"
@@ -75,9 +76,9 @@ class Display {
           outcome.checkpoint.string() + " is at the end of the run already; more steps or epochs go on");
       return;
     }
-    progress_.finish(1.0, format("finished at step %ld, %s of training, at most %s", outcome.step,
-                                 format_seconds(outcome.seconds).c_str(),
-                                 memory::format_bytes(peak_memory_bytes()).c_str()));
+    progress_.finish(
+        1.0, format("finished at step %ld, %s of training, at most %s", outcome.step,
+                    format_seconds(outcome.seconds).c_str(), format_bytes(peak_memory_bytes()).c_str()));
   }
 
  private:
@@ -94,7 +95,7 @@ class Display {
     const std::string line =
         format("step %ld/%ld  loss %.3f  lr %.2e  %.0f tokens/s  %s left  %s", report.step,
                report.total_steps, report.update.loss, report.learning_rate, tokens_ / seconds_,
-               format_seconds(left).c_str(), memory::format_bytes(peak_memory_bytes()).c_str());
+               format_seconds(left).c_str(), format_bytes(peak_memory_bytes()).c_str());
     progress_.update(fraction_, line);
   }
 
