@@ -1,6 +1,7 @@
 // An inspection's report as text.
 #include "base/bytes.h"
 #include "cli/inspect_report.h"
+#include "cli/numbers.h"
 
 namespace precis::cli {
 
@@ -11,11 +12,7 @@ void line(std::string& text, std::string label, const std::string& value) {
   text += label + value + "\n";
 }
 
-std::string number(const Json& value) {
-  std::string digits = std::to_string(value.get<int64_t>());
-  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
-  return digits;
-}
+std::string number(const Json& value) { return grouped(value.get<int64_t>()); }
 
 std::string joined(const Json& names) {
   std::string text;

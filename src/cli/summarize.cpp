@@ -9,6 +9,7 @@
 
 #include "base/memory_use.h"
 #include "cli/generation_options.h"
+#include "cli/numbers.h"
 #include "cli/program.h"
 #include "cli/progress.h"
 #include "cli/sources_text.h"

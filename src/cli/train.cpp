@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/memory_use.h"
+#include "cli/numbers.h"
 #include "cli/program.h"
 #include "cli/progress.h"
 #include "memory/plan.h"
