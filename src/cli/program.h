@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
-#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
