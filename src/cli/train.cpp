@@ -55,7 +55,7 @@ class Display {
     };
     observer.on_step = [this](const train::StepReport& report) { show(report); };
     observer.on_validating = [this](int64_t done, int64_t total) {
-      progress_.update(fraction_, format("validating: %ld of %ld summaries", done, total));
+      progress_.update(fraction_, format("validating: %ld of %ld documents", done, total));
     };
     observer.on_validation = [this](int64_t step, const train::ValidationResult& result, bool best) {
       std::string line = format("step %ld: validation loss %.4f", step, result.loss);

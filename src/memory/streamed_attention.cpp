@@ -106,12 +106,10 @@ struct Function : torch::autograd::Function<Function> {
       maximum = new_maximum;
     }
     output.div_(total);
-    if (at::GradMode::is_enabled() || query_BSD.requires_grad() || states_BTM.requires_grad()) {
-      const at::Tensor lse = maximum.add(total.log());
-      context->save_for_backward(
-          {query_BSD, states_BTM, key_DM, key_bias, value_DM, value_bias, output, lse});
-      context->saved_data["plan"] = at::IValue::make_capsule(c10::make_intrusive<PlanHolder>(plan));
-    }
+    // Where no gradient is wanted, apply() drops what is saved here: the context dies with this call.
+    const at::Tensor lse = maximum.add(total.log());
+    context->save_for_backward({query_BSD, states_BTM, key_DM, key_bias, value_DM, value_bias, output, lse});
+    context->saved_data["plan"] = at::IValue::make_capsule(c10::make_intrusive<PlanHolder>(plan));
     return from_heads(output, B).to(query_BSD.scalar_type());
   }
 
