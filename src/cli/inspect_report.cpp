@@ -92,7 +92,6 @@ Json generation_report(const fs::path& directory, const models::BartConfig& mode
   const Json early = config.early_stopping == generate::EarlyStopping::kNever
                          ? Json("never")
                          : Json(config.early_stopping == generate::EarlyStopping::kTrue);
-  const auto optional = [](const std::optional<int64_t>& id) { return id ? Json(*id) : Json(); };
   return {{"num_beams", config.num_beams},
           {"length_penalty", config.length_penalty},
           {"early_stopping", early},
@@ -100,11 +99,9 @@ Json generation_report(const fs::path& directory, const models::BartConfig& mode
           {"min_length", config.min_length},
           {"max_length", config.max_length},
           {"decoder_start_token_id", config.decoder_start_token_id},
-          {"forced_bos_token_id", optional(config.forced_bos_token_id)},
+          {"forced_bos_token_id", config.forced_bos_token_id ? Json(*config.forced_bos_token_id) : Json()},
           {"forced_eos_token_id", config.forced_eos_token_id},
-          {"eos_token_id", config.eos_token_id},
-          {"pad_token_id", optional(config.pad_token_id)},
-          {"bos_token_id", optional(config.bos_token_id)}};
+          {"eos_token_id", config.eos_token_id}};
 }
 
 Json checkpoint_report(const fs::path& directory) {

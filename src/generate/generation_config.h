@@ -26,8 +26,6 @@ struct GenerationConfig {
   std::optional<int64_t> forced_bos_token_id;
   std::vector<int64_t> forced_eos_token_id;  // empty: none
   std::vector<int64_t> eos_token_id;         // empty: only max_length ends a sequence
-  std::optional<int64_t> pad_token_id;
-  std::optional<int64_t> bos_token_id;
 };
 
 // `options` is an object under transformers' names ({"num_beams": 4}); null and missing keys are left to the
