@@ -22,12 +22,6 @@ namespace precis::cli {
 
 namespace {
 
-// Keys of `model:` that decide how summaries are generated: they go into generation_config.json too, which is
-// read in the place of config.json.
-constexpr const char* kGenerationKeys[] = {
-    "num_beams",  "length_penalty", "early_stopping", "no_repeat_ngram_size", "max_length",
-    "min_length", "max_new_tokens", "min_new_tokens", "forced_bos_token_id",  "forced_eos_token_id"};
-
 // What transformers' BartConfig knows besides, so that it is no slip of the pen.
 constexpr const char* kOtherModelKeys[] = {"hidden_size",       "num_hidden_layers", "num_attention_heads",
                                            "encoder_layerdrop", "decoder_layerdrop", "classifier_dropout",
@@ -48,7 +42,7 @@ struct InitConfig {
 };
 
 std::vector<std::string> model_keys() {
-  std::vector<std::string> names(std::begin(kGenerationKeys), std::end(kGenerationKeys));
+  std::vector<std::string> names(std::begin(generate::kGenerationKeys), std::end(generate::kGenerationKeys));
   names.insert(names.end(), std::begin(kOtherModelKeys), std::end(kOtherModelKeys));
   const Json known = models::BartConfig().to_json();
   for (const auto& [key, value] : known.items()) names.push_back(key);
@@ -229,7 +223,7 @@ Json generation_config(const InitConfig& config, const std::string& file, const 
                  {"decoder_start_token_id", model.decoder_start_token_id},
                  {"eos_token_id", model.to_json()["eos_token_id"]},
                  {"pad_token_id", model.pad_token_id}};
-  for (const char* key : kGenerationKeys) {
+  for (const char* key : generate::kGenerationKeys) {
     if (model.raw.contains(key)) values[key] = model.raw[key];
   }
   return values;

@@ -88,8 +88,7 @@ Generation make_generation(const TrainConfig& config, const models::BartConfig& 
   const std::optional<Json> own = read_generation_config(config.model);
   Json json = own.value_or(Json::object());
   if (!own) {  // an older model keeps its generation settings in config.json
-    for (const char* key : {"early_stopping", "length_penalty", "no_repeat_ngram_size", "forced_bos_token_id",
-                            "forced_eos_token_id"}) {
+    for (const char* key : generate::kGenerationKeys) {
       const auto value = model.raw.find(key);
       if (value != model.raw.end() && !value->is_null()) json[key] = *value;
     }
