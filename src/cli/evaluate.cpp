@@ -114,16 +114,6 @@ void print_report(const EvaluateOptions& options, const evaluate::Report& report
   write_result(pretty_json(json));
 }
 
-void tell_counts(const evaluate::ExampleCounts& counts) {
-  if (counts.skipped_without_summary > 0) {
-    log(log_sink(), LogLevel::kWarning,
-        std::to_string(counts.skipped_without_summary) + " rows without a summary are left out");
-  }
-  if (counts.truncated_targets > 0) {
-    log(log_sink(), LogLevel::kWarning, std::to_string(counts.truncated_targets) + " targets are cut");
-  }
-}
-
 double finite_loss(const memory::DocumentLoss& loss, const std::string& id) {
   const double mean = loss.nll_sum / static_cast<double>(loss.tokens);
   if (!std::isfinite(mean)) {
@@ -173,7 +163,7 @@ void evaluate_model(const EvaluateOptions& options) {
                                                              options.generation, progress.wrap(log_sink()));
   }
   const Set set = read_set(options, tokenizer, model.config(), metrics.loss);
-  tell_counts(set.counts);
+  evaluate::tell_counts(set.counts, options.data, log_sink());
   request.stop = &stop_token();
   const std::string all = std::to_string(set.examples.size());
   request.progress = [&](double done, const std::string& doing) {

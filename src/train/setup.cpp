@@ -53,16 +53,7 @@ void tell_counts(const Dataset& data, const char* set, const LogSink& sink) {
         std::string(set) + ": " + std::to_string(counts.skipped_lines) +
             " bad lines are left out, the last one " + data.last_skip_reason);
   }
-  if (counts.skipped_without_summary > 0) {
-    log(sink, LogLevel::kWarning,
-        std::string(set) + ": " + std::to_string(counts.skipped_without_summary) +
-            " rows without a summary are left out");
-  }
-  if (counts.truncated_targets > 0) {
-    log(sink, LogLevel::kWarning,
-        std::string(set) + ": " + std::to_string(counts.truncated_targets) +
-            " targets are cut at max_target_tokens");
-  }
+  evaluate::tell_counts(counts, set, sink);
 }
 
 }  // namespace
