@@ -321,6 +321,16 @@ def reads(process, path):
     return any(os.path.realpath(link) == str(path) for link in folder.iterdir())
 
 
+def test_an_override_that_is_no_utf8(precis, run, tmp_path):
+    """config.yaml, which keeps it, could not be read again."""
+    (tmp_path / "run.yaml").write_text("data: {train: [x]}\n")
+    (tmp_path / "init.yaml").write_text("model: {d_model: 16}\n")
+    for command in (["train", tmp_path / "run.yaml", "output=x\udcff"],
+                    ["init", tmp_path / "init.yaml", tmp_path / "out", "tokenizer=x\udcff"]):
+        done = run([precis, *command], code=2, errors="surrogateescape")
+        assert "not UTF-8" in done.stderr and "0xFF" in done.stderr
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_wait_for_input(precis, model, tmp_path, number, code):
     """Of a FIFO without a writer; the writer of standard input stands still within a row."""
