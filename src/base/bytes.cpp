@@ -1,7 +1,8 @@
-// Reading amounts of memory.
+// Reading and writing amounts of memory.
 #include "base/bytes.h"
 
 #include <charconv>
+#include <cstdio>
 
 namespace precis {
 
@@ -37,6 +38,19 @@ int64_t parse_bytes(const std::string& text, const std::string& where, ErrorKind
                      .where = where,
                      .expected = "a positive number with a unit, such as 8GiB or 512MiB",
                      .found = "'" + text + "'"});
+}
+
+std::string format_bytes(int64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  int unit = 0;
+  while (value >= 1024 && unit < 4) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return text;
 }
 
 }  // namespace precis

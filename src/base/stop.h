@@ -20,4 +20,9 @@ class StopToken {
   std::atomic<int> reason_{kNone};
 };
 
+// Throws Error of the token's reason where a stop was requested. No token, no stop.
+inline void throw_if_stopped(const StopToken* stop) {
+  if (stop != nullptr && stop->requested()) throw Error(stop->reason(), {.what = "stopped by a signal"});
+}
+
 }  // namespace precis

@@ -81,12 +81,13 @@ Set read_set(const EvaluateOptions& options, const Tokenizer& tokenizer, const m
   DocumentOptions document_options = {.format = InputFormat::kJsonLines,
                                       .document_field = options.document_field,
                                       .summary_field = options.summary_field,
-                                      .query_field = options.query_field};
+                                      .query_field = options.query_field,
+                                      .stop = &stop_token()};
   options.reading.apply(document_options);
   DocumentReader reader(options.data, document_options);
   Set set;
   while (const std::optional<Document> document = reader.next()) {
-    check_stop();
+    throw_if_stopped(&stop_token());
     std::optional<memory::Example> example =
         evaluate::make_example(*document, tokenizer, model, example_options, set.counts);
     if (!example) continue;
@@ -113,16 +114,6 @@ void print_report(const EvaluateOptions& options, const evaluate::Report& report
   write_result(pretty_json(json));
 }
 
-void tell_counts(const evaluate::ExampleCounts& counts) {
-  if (counts.skipped_without_summary > 0) {
-    log(log_sink(), LogLevel::kWarning,
-        std::to_string(counts.skipped_without_summary) + " rows without a summary are left out");
-  }
-  if (counts.truncated_targets > 0) {
-    log(log_sink(), LogLevel::kWarning, std::to_string(counts.truncated_targets) + " targets are cut");
-  }
-}
-
 double finite_loss(const memory::DocumentLoss& loss, const std::string& id) {
   const double mean = loss.nll_sum / static_cast<double>(loss.tokens);
   if (!std::isfinite(mean)) {
@@ -137,7 +128,7 @@ void take_results(const Set& set, const std::vector<evaluate::ModelResult>& resu
                   const Tokenizer& tokenizer, const evaluate::Metrics& metrics, FileReplacement* output,
                   evaluate::Scores& scores) {
   for (size_t i = 0; i < results.size(); ++i) {
-    check_stop();
+    throw_if_stopped(&stop_token());
     const evaluate::ModelResult& result = results[i];
     Json row = {{"id", set.examples[i].id}};
     if (metrics.predictions()) {
@@ -150,7 +141,7 @@ void take_results(const Set& set, const std::vector<evaluate::ModelResult>& resu
       row["tokens"] = result.loss.tokens;
       scores.add_loss(result.loss);
     }
-    if (output != nullptr) output->write(row.dump() + "\n");
+    if (output != nullptr) output->write(dump_json(row) + "\n");
   }
 }
 
@@ -172,7 +163,7 @@ void evaluate_model(const EvaluateOptions& options) {
                                                              options.generation, progress.wrap(log_sink()));
   }
   const Set set = read_set(options, tokenizer, model.config(), metrics.loss);
-  tell_counts(set.counts);
+  evaluate::tell_counts(set.counts, options.data, log_sink());
   request.stop = &stop_token();
   const std::string all = std::to_string(set.examples.size());
   request.progress = [&](double done, const std::string& doing) {
@@ -222,11 +213,8 @@ void score_predictions(const EvaluateOptions& options) {
 void run(const EvaluateOptions& options) {
   apply_common_options(options.common);
   refuse_cuda(options.common, "evaluate");
+  refuse_memory_budget(options.common, "evaluate");
   const bool scoring = !options.predictions.empty() || !options.references.empty();
-  if (!options.common.memory_budget.empty()) {
-    throw Error(ErrorKind::kUnsupported,
-                {.what = "evaluate does not keep to a memory budget yet", .where = "--memory-budget"});
-  }
   if (scoring) {
     if (!options.model.empty() || !options.data.empty()) wrong_form("both a model and predictions are given");
     if (options.predictions.empty()) wrong_form("--predictions is missing");
@@ -235,6 +223,7 @@ void run(const EvaluateOptions& options) {
       if (option->count() > 0) wrong_form(option->get_name() + " goes with a model alone");
     }
     if (!options.generation.empty()) wrong_form("options of generation go with a model alone");
+    if (options.common.dtype) wrong_form("--dtype goes with a model alone");
     return score_predictions(options);
   }
   if (options.model.empty()) wrong_form("no model is named");

@@ -3,6 +3,8 @@
 
 #include <cstdio>
 
+#include "cli/numbers.h"
+
 namespace precis::cli {
 
 namespace {
@@ -13,15 +15,6 @@ Json rouge_json(const evaluate::RougeMean& mean) {
           {"fmeasure", mean.fmeasure.value},
           {"low", mean.fmeasure.interval.low},
           {"high", mean.fmeasure.interval.high}};
-}
-
-// "1,234,567"
-std::string grouped(int64_t number) {
-  std::string digits = std::to_string(number);
-  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<size_t>(at), ",");
-  }
-  return digits;
 }
 
 // A name, a score with its interval, all in percent, and whatever stands behind them.

@@ -19,7 +19,8 @@ struct InspectOptions {
 
 void inspect(const InspectOptions& options) {
   apply_common_options(options.common);
-  const Json report = inspect_report(options.path, options.verify, stop_token());
+  refuse_model_options(options.common, "inspect");
+  const Json report = inspect_report(options.path, options.verify, &stop_token());
   write_result(options.format == "json" ? pretty_json(report) : inspect_text(report));
 }
 
@@ -38,9 +39,7 @@ void add_inspect(CLI::App& app) {
   command->add_flag("--verify", options->verify,
                     "Read every byte: digests, completeness, values that are not finite; damage is exit 4");
   add_common_options(*command, options->common);
-  command->footer(
-      "Nothing is computed: --device, --dtype and --memory-budget change nothing here.\n"
-      "Example: precis inspect models/my-bart --verify --format json");
+  command->footer("Example: precis inspect models/my-bart --verify --format json");
   command->callback([options] { inspect(*options); });
 }
 

@@ -92,7 +92,6 @@ Json generation_report(const fs::path& directory, const models::BartConfig& mode
   const Json early = config.early_stopping == generate::EarlyStopping::kNever
                          ? Json("never")
                          : Json(config.early_stopping == generate::EarlyStopping::kTrue);
-  const auto optional = [](const std::optional<int64_t>& id) { return id ? Json(*id) : Json(); };
   return {{"num_beams", config.num_beams},
           {"length_penalty", config.length_penalty},
           {"early_stopping", early},
@@ -100,11 +99,9 @@ Json generation_report(const fs::path& directory, const models::BartConfig& mode
           {"min_length", config.min_length},
           {"max_length", config.max_length},
           {"decoder_start_token_id", config.decoder_start_token_id},
-          {"forced_bos_token_id", optional(config.forced_bos_token_id)},
+          {"forced_bos_token_id", config.forced_bos_token_id ? Json(*config.forced_bos_token_id) : Json()},
           {"forced_eos_token_id", config.forced_eos_token_id},
-          {"eos_token_id", config.eos_token_id},
-          {"pad_token_id", optional(config.pad_token_id)},
-          {"bos_token_id", optional(config.bos_token_id)}};
+          {"eos_token_id", config.eos_token_id}};
 }
 
 Json checkpoint_report(const fs::path& directory) {
@@ -116,12 +113,6 @@ Json checkpoint_report(const fs::path& directory) {
   return json;
 }
 
-int64_t verify_weights(const WeightFiles& files, const StopToken& stop) {
-  const int64_t bytes = models::check_finite(files, stop);
-  if (stop.requested()) throw Error(stop.reason(), {.what = "stopped by a signal"});
-  return bytes;
-}
-
 void verify_vocabulary(const Tokenizer& tokenizer, const models::BartConfig& config, const fs::path& path) {
   if (tokenizer.id_limit() <= config.vocab_size) return;
   throw Error(ErrorKind::kModel, {.what = "the tokenizer has ids that the embedding has no rows for",
@@ -130,7 +121,7 @@ void verify_vocabulary(const Tokenizer& tokenizer, const models::BartConfig& con
                                   .found = "ids up to " + std::to_string(tokenizer.id_limit() - 1)});
 }
 
-void inspect_model(const fs::path& path, bool verify, const StopToken& stop, Json& report) {
+void inspect_model(const fs::path& path, bool verify, const StopToken* stop, Json& report) {
   const bool has_manifest = is_there(path / kManifestName);
   // Digests first: they name the damaged file whatever else its damage would lead to.
   Json manifest;
@@ -161,25 +152,35 @@ void inspect_model(const fs::path& path, bool verify, const StopToken& stop, Jso
     report["optimizer"] = weights_report(*optimizer);
   }
   if (!verify) return;
-  int64_t bytes = verify_weights(weights, stop);
-  if (optimizer) bytes += verify_weights(*optimizer, stop);
+  int64_t bytes = models::check_finite(weights, stop);
+  if (optimizer) bytes += models::check_finite(*optimizer, stop);
   std::vector<std::string> unexpected;
   models::BartModel::load(path, at::kFloat, &unexpected);
   report["verified"] = {{"weight_bytes", bytes}, {"digests", has_manifest}, {"unexpected", unexpected}};
 }
 
-void inspect_weights(const fs::path& path, bool verify, const StopToken& stop, Json& report) {
+void inspect_weights(const fs::path& path, bool verify, const StopToken* stop, Json& report) {
   const WeightFiles weights = WeightFiles::open_file(path);
   report["kind"] = "weights";
   report["weights"] = weights_report(weights);
-  if (verify) report["verified"] = {{"weight_bytes", verify_weights(weights, stop)}};
+  if (verify) report["verified"] = {{"weight_bytes", models::check_finite(weights, stop)}};
 }
 
 void inspect_tokenizer(const fs::path& path, bool verify, Json& report) {
+  const bool has_manifest = is_there(path / kManifestName);
+  Json manifest;
+  if (has_manifest) manifest = verify ? verify_directory(path) : read_manifest(path);
   report["kind"] = "tokenizer";
   report["tokenizer"] = tokenizer_report(Tokenizer::load(path));
+  report["manifest"] = std::move(manifest);
   // Loading has read and checked all of it.
-  if (verify) report["verified"] = {{"files", report["tokenizer"]["files"]}};
+  if (verify) report["verified"] = {{"files", report["tokenizer"]["files"]}, {"digests", has_manifest}};
+}
+
+// A model whose config.json is lost is one by its manifest.
+bool is_model(const fs::path& path) {
+  if (is_there(path / "config.json")) return true;
+  return is_there(path / kManifestName) && read_manifest(path)["files"].contains("config.json");
 }
 
 [[noreturn]] void nothing_to_inspect(const fs::path& path) {
@@ -195,13 +196,13 @@ void inspect_tokenizer(const fs::path& path, bool verify, Json& report) {
 
 }  // namespace
 
-Json inspect_report(const fs::path& path, bool verify, const StopToken& stop) {
+Json inspect_report(const fs::path& path, bool verify, const StopToken* stop) {
   std::error_code ignored;
   Json report = {{"kind", nullptr}, {"path", path.string()}, {"verified", nullptr}};
   if (!is_there(path)) nothing_to_inspect(path);
   if (!fs::is_directory(path, ignored)) {
     inspect_weights(path, verify, stop, report);
-  } else if (is_there(path / "config.json") || is_there(path / kManifestName)) {
+  } else if (is_model(path)) {
     inspect_model(path, verify, stop, report);
   } else if (has_tokenizer(path)) {
     inspect_tokenizer(path, verify, report);

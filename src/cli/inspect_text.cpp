@@ -1,6 +1,7 @@
 // An inspection's report as text.
+#include "base/bytes.h"
 #include "cli/inspect_report.h"
-#include "memory/plan.h"
+#include "cli/numbers.h"
 
 namespace precis::cli {
 
@@ -11,37 +12,33 @@ void line(std::string& text, std::string label, const std::string& value) {
   text += label + value + "\n";
 }
 
-std::string number(const Json& value) {
-  std::string digits = std::to_string(value.get<int64_t>());
-  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
-  return digits;
-}
+std::string number(const Json& value) { return grouped(value.get<int64_t>()); }
 
 std::string joined(const Json& names) {
   std::string text;
   for (const Json& name : names) {
-    text += (text.empty() ? "" : ", ") + (name.is_string() ? name.get<std::string>() : name.dump());
+    text += (text.empty() ? "" : ", ") + (name.is_string() ? name.get<std::string>() : dump_json(name));
   }
   return text;
 }
 
 void add_config(std::string& text, const Json& config) {
   const auto both = [&](const char* key) {
-    return config[std::string("encoder_") + key].dump() + " + " +
-           config[std::string("decoder_") + key].dump();
+    return dump_json(config[std::string("encoder_") + key]) + " + " +
+           dump_json(config[std::string("decoder_") + key]);
   };
   line(text, "shape",
-       both("layers") + " layers, width " + config["d_model"].dump() + ", " + both("attention_heads") +
-           " heads, feed-forward " + both("ffn_dim") + ", " + config["max_position_embeddings"].dump() +
-           " positions, vocabulary " + config["vocab_size"].dump());
+       both("layers") + " layers, width " + dump_json(config["d_model"]) + ", " + both("attention_heads") +
+           " heads, feed-forward " + both("ffn_dim") + ", " + dump_json(config["max_position_embeddings"]) +
+           " positions, vocabulary " + dump_json(config["vocab_size"]));
 }
 
 void add_weights(std::string& text, const std::string& label, const Json& weights) {
-  line(text, label, joined(weights["files"]) + ", " + memory::format_bytes(weights["bytes"].get<int64_t>()));
+  line(text, label, joined(weights["files"]) + ", " + format_bytes(weights["bytes"].get<int64_t>()));
   for (const auto& [type, group] : weights["by_type"].items()) {
     line(text, "",
          type + ": " + number(group["tensors"]) + " tensors, " + number(group["elements"]) + " elements, " +
-             memory::format_bytes(group["bytes"].get<int64_t>()));
+             format_bytes(group["bytes"].get<int64_t>()));
   }
 }
 
@@ -51,7 +48,7 @@ void add_tokenizer(std::string& text, const Json& tokenizer) {
   for (const auto& [key, token] : tokenizer["special_tokens"].items()) {
     if (token.is_null()) continue;
     special += ", " + key.substr(0, key.find('_')) + " " + token["token"].get<std::string>() + " = " +
-               token["id"].dump();
+               dump_json(token["id"]);
   }
   line(text, "tokenizer", number(tokenizer["size"]) + " tokens" + special);
   line(text, "", joined(tokenizer["files"]));
@@ -60,7 +57,7 @@ void add_tokenizer(std::string& text, const Json& tokenizer) {
 void add_generation(std::string& text, const Json& generation) {
   std::string settings;
   for (const auto& [key, value] : generation.items()) {
-    settings += (settings.empty() ? "" : ", ") + key + " " + value.dump();
+    settings += (settings.empty() ? "" : ", ") + key + " " + dump_json(value);
   }
   line(text, "generation", settings);
 }
@@ -70,19 +67,21 @@ void add_checkpoint(std::string& text, const Json& checkpoint) {
   const Json& best = checkpoint["best"];
   line(text, "best",
        best.is_null() ? "none yet"
-                      : best["metric"].get<std::string>() + " " + best["value"].dump() + " at step " +
+                      : best["metric"].get<std::string>() + " " + dump_json(best["value"]) + " at step " +
                             number(best["step"]));
 }
 
 void add_verified(std::string& text, const Json& verified) {
   std::string what;
   if (verified.contains("weight_bytes")) {
-    what = memory::format_bytes(verified["weight_bytes"].get<int64_t>()) + " of weights read, all finite";
+    what = format_bytes(verified["weight_bytes"].get<int64_t>()) + " of weights read, all finite";
   } else {
     what = joined(verified["files"]);
   }
   if (verified.contains("digests")) {
     what += verified["digests"].get<bool>() ? "; every digest of the manifest matches" : "; no manifest";
+  }
+  if (verified.contains("unexpected")) {
     what += "; complete against config.json";
     const Json& unexpected = verified["unexpected"];
     if (!unexpected.empty()) what += "; unexpected weights: " + joined(unexpected);

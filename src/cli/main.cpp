@@ -54,9 +54,18 @@ std::vector<std::string> command_names(const CLI::App* app) {
   return names;
 }
 
+// What the parse will find, looked up before it: its own errors are to have the format that was asked for.
+bool asks_for_json_log(int argc, char** argv) {
+  const std::string option = "--log-format";
+  for (int i = 1; i < argc; ++i) {
+    if (option + "=jsonl" == argv[i]) return true;
+    if (option == argv[i] && i + 1 < argc && std::strcmp(argv[i + 1], "jsonl") == 0) return true;
+  }
+  return false;
+}
+
 int fail(ErrorKind kind, const std::string& message) {
-  std::fprintf(stderr, "precis: error: %s\n", message.c_str());
-  return exit_code(kind);
+  return report_failure(Error(kind, {.what = message}));
 }
 
 int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
@@ -81,7 +90,7 @@ int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
   if (command != &app && command->get_parent() != nullptr && command->get_parent() != &app) {
     name = "precis " + command->get_parent()->get_name() + " " + command->get_name();
   }
-  return fail(ErrorKind::kUsage, message + "\n  see: " + name + " --help");
+  return report_failure(Error(ErrorKind::kUsage, {.what = message, .hint = "see " + name + " --help"}));
 }
 
 int run(int argc, char** argv) {
@@ -89,6 +98,7 @@ int run(int argc, char** argv) {
                "precis");
   app.set_version_flag("--version", std::string("precis ") + PRECIS_VERSION);
   app.require_subcommand(1);
+  set_json_log(asks_for_json_log(argc, argv));
   app.formatter(std::make_shared<HelpFormatter>());
   app.failure_message(CLI::FailureMessage::simple);
   add_summarize(app);
@@ -125,7 +135,7 @@ int main(int argc, char** argv) {
   try {
     return precis::cli::run(argc, argv);
   } catch (const precis::Error& error) {
-    return precis::cli::fail(error.kind(), error.what());
+    return precis::cli::report_failure(error);
   } catch (const std::bad_alloc&) {
     return precis::cli::fail(ErrorKind::kOutOfMemory, "out of memory");
   } catch (const std::exception& error) {

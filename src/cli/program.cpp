@@ -9,10 +9,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
-#include "base/bytes.h"
 #include "base/error.h"
+#include "io/json.h"
 
 namespace precis::cli {
 
@@ -52,9 +51,9 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str()
       ->group(group);
-  command.add_option("--dtype", options.dtype, "Type of the weights and of the arithmetic")
+  command
+      .add_option("--dtype", options.dtype, "Type of the weights and of the arithmetic (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
-      ->capture_default_str()
       ->group(group);
   command.add_option("--memory-budget", options.memory_budget, "Most memory to use, for example 8GiB")
       ->group(group);
@@ -67,14 +66,13 @@ void allow_double_dash(CLI::App& command) {
 }
 
 void apply_common_options(const CommonOptions& options) {
-  g_json_log = options.log_format == "jsonl";
-  if (g_json_log) logger().set_pattern("%v");
   if (options.quiet) logger().set_level(spdlog::level::warn);
   if (options.threads > 0) at::set_num_threads(options.threads);
 }
 
-int64_t parse_bytes(const std::string& text, const std::string& option) {
-  return precis::parse_bytes(text, option, ErrorKind::kUsage);
+void set_json_log(bool json) {
+  g_json_log = json;
+  if (json) logger().set_pattern("%v");
 }
 
 at::ScalarType scalar_type(const CommonOptions& options) {
@@ -95,22 +93,49 @@ LogSink log_sink() {
   return [](LogLevel level, const std::string& message) {
     const auto spd_level = level == LogLevel::kWarning ? spdlog::level::warn : spdlog::level::info;
     if (g_json_log) {
-      const nlohmann::json line = {{"level", level == LogLevel::kWarning ? "warning" : "info"},
-                                   {"message", message}};
-      logger().log(spd_level, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      logger().log(spd_level, dump_json({{"level", level == LogLevel::kWarning ? "warning" : "info"},
+                                         {"message", message}}));
     } else {
       logger().log(spd_level, message);
     }
   };
 }
 
+int report_failure(const Error& error) {
+  std::string line = std::string("precis: error: ") + error.what();
+  if (g_json_log) {
+    Json object = {{"level", "error"}, {"message", error.what()}, {"kind", name(error.kind())}};
+    const ErrorDetails& details = error.details();
+    for (const auto& [key, part] :
+         {std::pair("where", &details.where), std::pair("expected", &details.expected),
+          std::pair("found", &details.found), std::pair("hint", &details.hint)}) {
+      if (!part->empty()) object[key] = *part;
+    }
+    line = dump_json(object);
+  }
+  std::fprintf(stderr, "%s\n", line.c_str());
+  return exit_code(error.kind());
+}
+
+void refuse_memory_budget(const CommonOptions& options, const std::string& command) {
+  if (options.memory_budget.empty()) return;
+  throw Error(ErrorKind::kUnsupported,
+              {.what = command + " does not keep to a memory budget yet", .where = "--memory-budget"});
+}
+
+void refuse_model_options(const CommonOptions& options, const std::string& command) {
+  refuse_cuda(options, command);
+  refuse_memory_budget(options, command);
+  if (!options.dtype) return;
+  throw Error(ErrorKind::kUsage, {.what = command + " computes nothing in this type",
+                                  .where = "--dtype",
+                                  .found = *options.dtype,
+                                  .hint = "leave it out"});
+}
+
 StopToken& stop_token() {
   static StopToken token;
   return token;
-}
-
-void check_stop() {
-  if (stop_token().requested()) throw Error(stop_token().reason(), {.what = "stopped by a signal"});
 }
 
 void ReadingOptions::apply(DocumentOptions& options) const {
@@ -145,6 +170,14 @@ void notify_reading(const DocumentReader& reader, const std::string& file) {
         file + ": " + std::to_string(reader.skipped_lines()) + " bad lines left out, the last one " +
             reader.last_skip_reason());
   }
+}
+
+void refuse_existing(const std::filesystem::path& output) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(output, ignored))) return;
+  throw Error(ErrorKind::kIo, {.what = "already exists",
+                               .where = output.string(),
+                               .hint = "nothing is overwritten; choose another name"});
 }
 
 void write_result(const std::string& text) {

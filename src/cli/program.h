@@ -5,10 +5,11 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
-#include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/documents.h"
@@ -18,26 +19,33 @@ namespace precis::cli {
 // `--quiet`, `--log-format`, `--threads`, `--device`, `--dtype`, `--memory-budget`.
 struct CommonOptions {
   bool quiet = false;
-  std::string log_format = "text";  // text | jsonl
-  int threads = 0;                  // 0: libtorch's own choice
-  std::string device = "auto";      // auto | cpu | cuda
-  std::string dtype = "float32";    // float32 | bfloat16 | float64
-  std::string memory_budget;        // "8GiB"; empty: none
+  std::string log_format = "text";   // text | jsonl
+  int threads = 0;                   // 0: libtorch's own choice
+  std::string device = "auto";       // auto | cpu | cuda
+  std::optional<std::string> dtype;  // float32 | bfloat16 | float64
+  std::string memory_budget;         // "8GiB"; empty: none
 };
 
 // Adds the options above to a sub-command. Call once for each sub-command.
 void add_common_options(CLI::App& command, CommonOptions& options);
 // Lets `--` stand before file names in a command whose last positional argument is a list. Call once, last.
 void allow_double_dash(CLI::App& command);
-// Applies --threads and --log-format, after parsing. Throws Error{kUsage}.
+// Applies --quiet and --threads, after parsing.
 void apply_common_options(const CommonOptions& options);
+// Whether messages are JSON objects: before the parse, whose own errors are such messages too.
+void set_json_log(bool json);
 
-// "8GiB", "512MiB", "6e9", "1000" -> bytes. Throws Error{kUsage} naming `option`.
-int64_t parse_bytes(const std::string& text, const std::string& option);
-// What --dtype names.
+// What --dtype names, float32 where it is not given.
 at::ScalarType scalar_type(const CommonOptions& options);
 // --device cuda is Error{kUsage} where libtorch has none, and Error{kUnsupported} for a command without it.
 void refuse_cuda(const CommonOptions& options, const std::string& command);
+// For a command that keeps to no memory budget: Error{kUnsupported} where one is given.
+void refuse_memory_budget(const CommonOptions& options, const std::string& command);
+// For a command that runs no model: what says how to run one is an error rather than ignored.
+void refuse_model_options(const CommonOptions& options, const std::string& command);
+
+// The last message of a run that failed, to stderr in the chosen format. Returns the exit code.
+int report_failure(const Error& error);
 
 // Messages to stderr in the chosen format; nothing but warnings under --quiet.
 LogSink log_sink();
@@ -53,8 +61,10 @@ struct ReadingOptions {
 std::array<CLI::Option*, 2> add_reading_options(CLI::App& command, ReadingOptions& options);
 // Warns of what these options have replaced or left out in `file`, if anything.
 void notify_reading(const DocumentReader& reader, const std::string& file);
-// Throws Error{kInterrupted} or Error{kTerminated} once a signal has come.
-void check_stop();
+
+// For an output that is made whole and never overwritten: Error{kIo} where the path is there already, told
+// before the work.
+void refuse_existing(const std::filesystem::path& output);
 
 // To stdout; Error{kIo} where it can't be written. What stays buffered is written at the program's end.
 void write_result(const std::string& text);

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 
 namespace precis::cli {
@@ -74,18 +73,6 @@ LogSink Progress::wrap(LogSink sink) {
     clear();
     log(sink, level, message);
   };
-}
-
-std::string format_seconds(double seconds) {
-  if (seconds < 0 || !std::isfinite(seconds)) return "-";
-  const int64_t whole = std::llround(std::min(seconds, 1e9));
-  char text[32];
-  if (whole >= 3600) {
-    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
-  } else {
-    std::snprintf(text, sizeof text, "%ld:%02ld", whole / 60, whole % 60);
-  }
-  return text;
 }
 
 }  // namespace precis::cli

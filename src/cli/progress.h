@@ -37,7 +37,4 @@ class Progress {
   Clock::time_point last_;
 };
 
-// "1:02:03", "4:05"; "-" where it is unknown (negative).
-std::string format_seconds(double seconds);
-
 }  // namespace precis::cli

@@ -9,6 +9,7 @@
 
 #include "base/memory_use.h"
 #include "cli/generation_options.h"
+#include "cli/numbers.h"
 #include "cli/program.h"
 #include "cli/progress.h"
 #include "cli/sources_text.h"
@@ -104,14 +105,6 @@ Inputs find_inputs(const SummarizeOptions& options) {
   return inputs;
 }
 
-void refuse_what_is_not_built(const CommonOptions& common) {
-  if (!common.memory_budget.empty()) {
-    throw Error(ErrorKind::kUnsupported,
-                {.what = "summarize does not keep to a memory budget yet", .where = "--memory-budget"});
-  }
-  refuse_cuda(common, "summarize");
-}
-
 class Summarizer {
  public:
   Summarizer(const SummarizeOptions& options, const std::string& directory, LogSink sink)
@@ -184,7 +177,7 @@ class Summarizer {
 
   void explain(const memory::MemoryBatch& memory, const std::vector<memory::Window>& windows,
                Summary& summary) {
-    check_stop();
+    throw_if_stopped(&stop_token());
     const Clock::time_point start = Clock::now();
     progress_.update(1.0, summary.id + ": finding the sources");
     summary.sources = generate::find_sources(model_, tokenizer_, memory, windows,
@@ -261,16 +254,18 @@ void print(const Summary& summary, const std::string& model, const SummarizeOpti
   if (options.format == "text") {
     write_result((first ? "" : "\n") + to_text(summary, options.explain));
   } else {
-    write_result(to_json(summary, model, options.explain).dump(options.format == "json" ? 2 : -1) + "\n");
+    write_result(dump_json(to_json(summary, model, options.explain), options.format == "json" ? 2 : -1) +
+                 "\n");
   }
   flush_results();
 }
 
 void summarize(const SummarizeOptions& options) {
   apply_common_options(options.common);
-  refuse_what_is_not_built(options.common);
+  refuse_memory_budget(options.common, "summarize");
+  refuse_cuda(options.common, "summarize");
   const Inputs inputs = find_inputs(options);
-  DocumentOptions document_options;
+  DocumentOptions document_options = {.summaries = false, .stop = &stop_token()};
   if (options.input_format != "auto") document_options.format = parse_input_format(options.input_format);
   document_options.document_field = options.document_field;
   options.reading.apply(document_options);

@@ -3,7 +3,6 @@
 
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
 #include <limits>
 #include <memory>
 
@@ -11,6 +10,7 @@
 #include "cli/program.h"
 #include "data/documents.h"
 #include "data/lines.h"
+#include "io/atomic_directory.h"
 #include "io/json.h"
 #include "text/bpe_trainer.h"
 
@@ -21,14 +21,12 @@ struct InputOptions {
   std::vector<std::string> files;
   std::string format = "auto";
   std::string document_field;
-  std::string summary_field;
   ReadingOptions reading;
 
   DocumentOptions documents() const {
-    DocumentOptions options;
+    DocumentOptions options = {.summaries = false, .stop = &stop_token()};
     if (format != "auto") options.format = parse_input_format(format);
     options.document_field = document_field;
-    options.summary_field = summary_field;
     reading.apply(options);
     return options;
   }
@@ -39,7 +37,6 @@ void add_input_options(CLI::App& command, InputOptions& options) {
       ->check(CLI::IsMember({"auto", "text", "jsonl"}))
       ->capture_default_str();
   command.add_option("--document-field", options.document_field, "Field of the text in JSON Lines");
-  command.add_option("--summary-field", options.summary_field, "Field of the summary in JSON Lines");
   add_reading_options(command, options.reading);
 }
 
@@ -48,29 +45,35 @@ void append_number(int64_t number, std::string& out) {
   out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
-std::string quoted(const std::string& text) { return Json(text).dump(); }
+std::string quoted(const std::string& text) { return dump_json(text); }
 
 struct TrainOptions {
   CommonOptions common;
   InputOptions input;
+  std::string summary_field;
   int32_t vocab_size = 0;
   std::string out;
 };
 
 void train(const TrainOptions& options) {
   apply_common_options(options.common);
+  refuse_model_options(options.common, "tokenizer train");
   if (options.vocab_size < BpeTrainer::kSmallestVocabulary) {
     throw Error(ErrorKind::kUsage, {.what = "the vocabulary is too small",
                                     .where = "--vocab-size",
                                     .expected = "at least " + std::to_string(BpeTrainer::kSmallestVocabulary),
                                     .found = std::to_string(options.vocab_size)});
   }
+  refuse_existing(options.out);
+  DocumentOptions document_options = options.input.documents();
+  document_options.summaries = true;  // they are text to learn from
+  document_options.summary_field = options.summary_field;
   BpeTrainer trainer;
   int64_t documents = 0;
   for (const std::string& file : options.input.files) {
-    DocumentReader reader(file, options.input.documents());
+    DocumentReader reader(file, document_options);
     while (const auto document = reader.next()) {
-      check_stop();
+      throw_if_stopped(&stop_token());
       trainer.add(document->text);
       for (const std::string& summary : document->summaries) trainer.add(summary);
       ++documents;
@@ -79,10 +82,10 @@ void train(const TrainOptions& options) {
   }
   const TrainedVocabulary vocabulary = trainer.train(options.vocab_size);
   FileSystem& files = posix_file_system();
-  make_directories(files, options.out);
-  for (const TokenizerFile& file : tokenizer_files(vocabulary)) {
-    replace_file(files, std::filesystem::path(options.out) / file.name, file.bytes);
-  }
+  make_directories(files, parent_directory(options.out));
+  AtomicDirectory directory(files, options.out);
+  for (const TokenizerFile& file : tokenizer_files(vocabulary)) directory.write(file.name, file.bytes);
+  directory.commit();
   const auto size = static_cast<int32_t>(vocabulary.tokens.size());
   if (size < options.vocab_size) {
     log(log_sink(), LogLevel::kWarning,
@@ -139,6 +142,7 @@ void append_offsets(const Encoding& encoding, std::string& out) {
 
 void encode(const EncodeCommand& options) {
   apply_common_options(options.common);
+  refuse_model_options(options.common, "tokenizer encode");
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   const bool json = options.format == "jsonl";
   const bool replace = options.input.reading.invalid_utf8 == "replace";
@@ -146,7 +150,7 @@ void encode(const EncodeCommand& options) {
     DocumentReader reader(file, options.input.documents());
     int64_t replaced_before = 0;
     while (const auto document = reader.next()) {
-      check_stop();
+      throw_if_stopped(&stop_token());
       Encoding encoding = tokenizer.encode(
           document->text, {.special_as_text = options.special_in_text == "literal", .offsets = json});
       if (options.special) {
@@ -214,7 +218,7 @@ IdLine parse_json_ids(const Line& line, const Tokenizer& tokenizer, const std::s
   IdLine result{.id = std::to_string(line.number)};
   const bool object = parsed.is_object();
   if (object && parsed.contains("id")) {
-    result.id = parsed["id"].is_string() ? parsed["id"].get<std::string>() : parsed["id"].dump();
+    result.id = parsed["id"].is_string() ? parsed["id"].get<std::string>() : dump_json(parsed["id"]);
   }
   if (object && !parsed.contains("ids")) bad_ids(where, "an object without `ids`", "");
   const Json& ids = object ? parsed["ids"] : parsed;
@@ -223,7 +227,7 @@ IdLine parse_json_ids(const Line& line, const Tokenizer& tokenizer, const std::s
     const bool fits = id.is_number_integer() &&
                       (!id.is_number_unsigned() ||
                        id.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
-    if (!fits) bad_ids(where, "an id is not an integer", id.dump());
+    if (!fits) bad_ids(where, "an id is not an integer", shown(id));
     result.ids.push_back(checked_id(id.get<int64_t>(), tokenizer, where));
   }
   return result;
@@ -240,7 +244,7 @@ IdLine parse_plain_ids(const Line& line, const Tokenizer& tokenizer, const std::
     int64_t id = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
     if (error != std::errc() || end != word.data() + word.size()) {
-      bad_ids(where, "an id is not an integer", quoted(std::string(word)));
+      bad_ids(where, "an id is not an integer", shown(std::string(word)));
     }
     result.ids.push_back(checked_id(id, tokenizer, where));
     rest.remove_prefix(word.size());
@@ -249,11 +253,12 @@ IdLine parse_plain_ids(const Line& line, const Tokenizer& tokenizer, const std::
 
 void decode(const DecodeCommand& options) {
   apply_common_options(options.common);
+  refuse_model_options(options.common, "tokenizer decode");
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   constexpr int64_t kMaxLine = int64_t{1} << 30;
-  LineReader reader(open_stream(options.file), kMaxLine);
+  LineReader reader(open_stream(options.file, &stop_token()), kMaxLine);
   for (Line line; reader.next(line);) {
-    check_stop();
+    throw_if_stopped(&stop_token());
     const std::string where = options.file + ":" + std::to_string(line.number);
     if (line.too_long) bad_ids(where, "the line is too long", "more than 1 GiB");
     const size_t first = line.text.find_first_not_of(" \t\r");
@@ -276,8 +281,9 @@ void add_train_command(CLI::App& parent) {
       ->required();
   command->add_option("--vocab-size", options->vocab_size, "Number of tokens, the special ones included")
       ->required();
-  command->add_option("--out", options->out, "Directory to write")->required();
+  command->add_option("--out", options->out, "Directory to write; must not exist")->required();
   add_input_options(*command, options->input);
+  command->add_option("--summary-field", options->summary_field, "Field of the summary in JSON Lines");
   add_common_options(*command, options->common);
   allow_double_dash(*command);
   command->footer(

@@ -4,7 +4,9 @@
 #include <memory>
 #include <optional>
 
+#include "base/bytes.h"
 #include "base/memory_use.h"
+#include "cli/numbers.h"
 #include "cli/program.h"
 #include "cli/progress.h"
 #include "memory/plan.h"
@@ -53,7 +55,7 @@ class Display {
     };
     observer.on_step = [this](const train::StepReport& report) { show(report); };
     observer.on_validating = [this](int64_t done, int64_t total) {
-      progress_.update(fraction_, format("validating: %ld of %ld summaries", done, total));
+      progress_.update(fraction_, format("validating: %ld of %ld documents", done, total));
     };
     observer.on_validation = [this](int64_t step, const train::ValidationResult& result, bool best) {
       std::string line = format("step %ld: validation loss %.4f", step, result.loss);
@@ -75,9 +77,9 @@ class Display {
           outcome.checkpoint.string() + " is at the end of the run already; more steps or epochs go on");
       return;
     }
-    progress_.finish(1.0, format("finished at step %ld, %s of training, at most %s", outcome.step,
-                                 format_seconds(outcome.seconds).c_str(),
-                                 memory::format_bytes(peak_memory_bytes()).c_str()));
+    progress_.finish(
+        1.0, format("finished at step %ld, %s of training, at most %s", outcome.step,
+                    format_seconds(outcome.seconds).c_str(), format_bytes(peak_memory_bytes()).c_str()));
   }
 
  private:
@@ -94,7 +96,7 @@ class Display {
     const std::string line =
         format("step %ld/%ld  loss %.3f  lr %.2e  %.0f tokens/s  %s left  %s", report.step,
                report.total_steps, report.update.loss, report.learning_rate, tokens_ / seconds_,
-               format_seconds(left).c_str(), memory::format_bytes(peak_memory_bytes()).c_str());
+               format_seconds(left).c_str(), format_bytes(peak_memory_bytes()).c_str());
     progress_.update(fraction_, line);
   }
 
@@ -113,20 +115,20 @@ class Display {
 };
 
 // The common options that name a configuration key, as overrides behind the user's own.
-std::vector<std::string> all_overrides(const TrainOptions& options, const CLI::App& command) {
+std::vector<std::string> all_overrides(const TrainOptions& options) {
   std::vector<std::string> overrides = options.overrides;
-  if (command.count("--dtype") > 0) overrides.push_back("precision=" + options.common.dtype);
+  if (options.common.dtype) overrides.push_back("precision=" + *options.common.dtype);
   if (!options.common.memory_budget.empty()) {
     overrides.push_back("encoder.memory_budget=" + options.common.memory_budget);
   }
   return overrides;
 }
 
-void run(const TrainOptions& options, const CLI::App& command) {
+void run(const TrainOptions& options) {
   apply_common_options(options.common);
   refuse_cuda(options.common, "train");
   train::TrainRequest request;
-  request.config = train::load_config(options.config, all_overrides(options, command));
+  request.config = train::load_config(options.config, all_overrides(options));
   if (options.print_config) return write_result(train::config_to_yaml(request.config, /*origins=*/true));
   request.resume = options.resume;
   request.allow_change = options.allow_change;
@@ -160,7 +162,7 @@ void add_train(CLI::App& app) {
       "Example: precis train train.yaml optimizer.learning_rate=5e-5 steps=500\n"
       "A second call goes on from the newest checkpoint in `output`.\n\n" +
       train::schema_help());
-  command->callback([options, command] { run(*options, *command); });
+  command->callback([options] { run(*options); });
 }
 
 }  // namespace precis::cli

@@ -32,6 +32,7 @@ std::string document_field(const Row& row, const DocumentOptions& options) {
 
 std::vector<std::string> summaries_of(const Row& row, const std::string& document,
                                       const DocumentOptions& options) {
+  if (!options.summaries) return {};
   if (!options.summary_field.empty()) {
     const Json& value = required_field(row, options.summary_field);
     if (value.is_array()) return string_list_field(row, value, options.summary_field);
@@ -43,7 +44,11 @@ std::vector<std::string> summaries_of(const Row& row, const std::string& documen
     const std::string name = pair.summary;
     if (document != pair.document && name != "summary") continue;
     const Json* value = find_field(row, name);
-    if (value != nullptr && !value->is_null()) return {string_field(row, *value, name)};
+    if (value == nullptr || value->is_null()) continue;
+    if (value->is_array()) {
+      refuse_row(row.where, "bad field '" + name + '\'', "a string (a list goes under 'summaries')", "array");
+    }
+    return {string_field(row, *value, name)};
   }
   return {};
 }
@@ -89,9 +94,9 @@ class DocumentReader::Implementation {
   Implementation(const std::filesystem::path& path, DocumentOptions options)
       : name_(path.string()), options_(std::move(options)), format_(format_of(path, options_.format)) {
     if (format_ == InputFormat::kJsonLines) {
-      rows_.emplace(path, RowOptions{options_.replace_invalid_utf8, options_.max_line_bytes});
+      rows_.emplace(path, RowOptions{options_.replace_invalid_utf8, options_.max_line_bytes, options_.stop});
     } else {
-      text_ = open_stream(path);
+      text_ = open_stream(path, options_.stop);
     }
   }
 

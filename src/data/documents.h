@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/stop.h"
 
 namespace precis {
 
@@ -36,9 +37,11 @@ struct DocumentOptions {
   std::string document_field;
   std::string summary_field;
   std::string query_field;                    // empty: `query` where a row has it
+  bool summaries = true;                      // false: whatever fields hold them is not looked at
   bool replace_invalid_utf8 = false;          // U+FFFD, counted; else Error{kData} with the byte offset
   int64_t skip_bad_lines = 0;                 // up to so many bad rows of a file are left out and counted
   int64_t max_line_bytes = int64_t{1} << 30;  // of a line, or of a whole text
+  const StopToken* stop = nullptr;            // ends a wait for input, as Error of its reason
 };
 
 // Reads in order, in memory bounded by the longest document. Every error is Error{kData} at

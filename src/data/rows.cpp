@@ -23,7 +23,9 @@ void refuse_row(const std::string& where, std::string what, std::string expected
 }
 
 RowReader::RowReader(const std::filesystem::path& path, const RowOptions& options)
-    : name_(path.string()), options_(options), lines_(open_stream(path), options.max_line_bytes) {}
+    : name_(path.string()),
+      options_(options),
+      lines_(open_stream(path, options.stop), options.max_line_bytes) {}
 
 std::optional<Row> RowReader::next() {
   if (!advance()) return std::nullopt;
@@ -81,7 +83,7 @@ std::vector<std::string> string_list_field(const Row& row, const Json& value, co
 std::optional<std::string> row_id(const Row& row) {
   const Json* value = find_field(row, "id");
   if (value == nullptr || value->is_null()) return std::nullopt;
-  if (value->is_number_integer()) return value->dump();
+  if (value->is_number_integer()) return dump_json(*value);
   if (!value->is_string()) {
     refuse_row(row.where, "bad field 'id'", "a string or an integer", value->type_name());
   }

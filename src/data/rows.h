@@ -23,6 +23,7 @@ struct Row {
 struct RowOptions {
   bool replace_invalid_utf8 = false;          // U+FFFD, counted; else an error with the byte offset
   int64_t max_line_bytes = int64_t{1} << 30;  // of a line
+  const StopToken* stop = nullptr;            // ends a wait for input, as Error of its reason
 };
 
 class RowReader {

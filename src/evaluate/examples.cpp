@@ -26,6 +26,17 @@ std::vector<int32_t> tokenize(const std::string& text, const Document& document,
 
 }  // namespace
 
+void tell_counts(const ExampleCounts& counts, const std::string& set, const LogSink& sink) {
+  if (counts.skipped_without_summary > 0) {
+    log(sink, LogLevel::kWarning,
+        set + ": " + std::to_string(counts.skipped_without_summary) + " rows without a summary are left out");
+  }
+  if (counts.truncated_targets > 0) {
+    log(sink, LogLevel::kWarning,
+        set + ": " + std::to_string(counts.truncated_targets) + " targets are cut at the greatest length");
+  }
+}
+
 memory::DocumentTokens tokenize_document(const Document& document, const Tokenizer& tokenizer,
                                          const models::BartConfig& config) {
   memory::DocumentTokens tokens;

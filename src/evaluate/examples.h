@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "data/documents.h"
 #include "memory/gradient.h"
 #include "models/bart/bart_config.h"
@@ -30,6 +31,9 @@ struct ExampleCounts {
   int64_t skipped_without_summary = 0;
   int64_t truncated_targets = 0;
 };
+
+// Warns of the rows that make_example left out or cut; `set` names the data.
+void tell_counts(const ExampleCounts& counts, const std::string& set, const LogSink& sink);
 
 // Text and query as ids; throws Error{kModel} where an id passes the model's vocabulary.
 memory::DocumentTokens tokenize_document(const Document& document, const Tokenizer& tokenizer,

@@ -42,7 +42,7 @@ class Runner {
                std::to_string(windows) + " of " + std::to_string(all) + " windows encoded");
         });
     if (request_.loss) {
-      memory::throw_if_stopped(request_.stop);
+      throw_if_stopped(request_.stop);
       const std::vector<memory::DocumentLoss> losses = memory::pack_losses(model_, examples_, pack, memory);
       for (size_t b = 0; b < losses.size(); ++b) results_[pack.documents[b]].loss = losses[b];
     }

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "data/rows.h"
-#include "memory/encode.h"
 
 namespace precis::evaluate {
 
@@ -33,9 +32,9 @@ std::string required_id(const Row& row) {
 std::unordered_map<std::string, Prediction> read_predictions(const std::filesystem::path& path,
                                                              const StopToken* stop) {
   std::unordered_map<std::string, Prediction> predictions;
-  RowReader reader(path);
+  RowReader reader(path, {.stop = stop});
   while (const std::optional<Row> row = reader.next()) {
-    memory::throw_if_stopped(stop);
+    throw_if_stopped(stop);
     const std::string id = required_id(*row);
     const char* const field = find_field(*row, "prediction") != nullptr ? "prediction" : "summary";
     const Json* value = find_field(*row, field);
@@ -73,9 +72,9 @@ ScoredPairs score_predictions(const PredictionFiles& files, Scores& scores, cons
   std::unordered_map<std::string, Prediction> predictions = read_predictions(files.predictions, stop);
   std::unordered_set<std::string> seen;
   ScoredPairs counts;
-  RowReader reader(files.references);
+  RowReader reader(files.references, {.stop = stop});
   while (const std::optional<Row> row = reader.next()) {
-    memory::throw_if_stopped(stop);
+    throw_if_stopped(stop);
     const std::string id = required_id(*row);
     if (!seen.insert(id).second) refuse_repeated(*row, id);
     const auto prediction = predictions.find(id);

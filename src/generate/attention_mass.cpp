@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "nn/attention.h"
+#include "nn/linear.h"
 
 namespace precis::generate {
 
@@ -28,9 +29,9 @@ class CountingCrossAttention : public nn::CrossAttention {
     const int64_t heads = projection.heads;
     const at::Tensor states_1TM = states_TM_.unsqueeze(0);
     const at::Tensor key_HTE =
-        nn::split_heads(at::linear(states_1TM, projection.key_weight_DM, projection.key_bias_D), heads)[0];
+        nn::split_heads(nn::linear(states_1TM, projection.key_weight_DM, projection.key_bias_D), heads)[0];
     const at::Tensor value_HTE = nn::split_heads(
-        at::linear(states_1TM, projection.value_weight_DM, projection.value_bias_D), heads)[0];
+        nn::linear(states_1TM, projection.value_weight_DM, projection.value_bias_D), heads)[0];
     const at::Tensor query_HSE = nn::split_heads(query_BSD, heads)[0];
     const int64_t steps = query_HSE.size(1);
     const int64_t block = std::max<int64_t>(1, kBlockProbabilities / states_TM_.size(0));

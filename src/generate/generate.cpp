@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "generate/beam_cross_attention.h"
-#include "memory/encode.h"
 
 namespace precis::generate {
 
@@ -26,7 +25,7 @@ std::vector<Generated> generate(const models::BartModel& model, nn::CrossAttenti
   models::DecoderCache cache = model.make_cache(rows, std::max<int64_t>(1, config.max_length - 1));
   at::Tensor ids_R = at::full({rows}, config.decoder_start_token_id, at::kLong);
   while (!search->done()) {
-    memory::throw_if_stopped(callbacks.stop);
+    throw_if_stopped(callbacks.stop);
     beams.set_live(search->live());
     const at::Tensor hidden_R1D = model.decode(ids_R.unsqueeze(1).to(model.device()), beams, {}, &cache);
     // As transformers: float32 scores whatever the model's own type.

@@ -96,15 +96,14 @@ GenerationConfig resolve_generation_config(const Json& model_values, const std::
   config.forced_bos_token_id = values.integer("forced_bos_token_id", 0, last_token);
   config.forced_eos_token_id = values.integers("forced_eos_token_id", 0, last_token);
   config.eos_token_id = values.integers("eos_token_id", 0, last_token);
-  config.pad_token_id = values.integer("pad_token_id", 0, last_token);
-  config.bos_token_id = values.integer("bos_token_id", 0, last_token);
+  const std::optional<int64_t> bos = values.integer("bos_token_id", 0, last_token);
   const std::optional<int64_t> start = values.integer("decoder_start_token_id", 0, last_token);
-  if (!start && !config.bos_token_id) {
+  if (!start && !bos) {
     throw Error(ErrorKind::kModel, {.what = "nothing says which token a summary starts with",
                                     .where = where,
                                     .expected = "decoder_start_token_id or bos_token_id"});
   }
-  config.decoder_start_token_id = start ? *start : *config.bos_token_id;
+  config.decoder_start_token_id = start ? *start : *bos;
   // Beam search looks at this many continuations of each beam.
   const int64_t continuations = std::max<int64_t>(2, 1 + static_cast<int64_t>(config.eos_token_id.size()));
   if (config.num_beams > 1 && continuations > model.vocab_size) {

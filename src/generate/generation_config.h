@@ -12,6 +12,12 @@
 
 namespace precis::generate {
 
+// The keys of a model's configuration that decide how summaries are generated. A generation_config.json is
+// read in the place of config.json, so that whoever writes one takes them along.
+inline constexpr const char* kGenerationKeys[] = {
+    "num_beams",  "length_penalty", "early_stopping", "no_repeat_ngram_size", "max_length",
+    "min_length", "max_new_tokens", "min_new_tokens", "forced_bos_token_id",  "forced_eos_token_id"};
+
 enum class EarlyStopping { kFalse, kTrue, kNever };
 
 // Everything that decides the result. Lengths count the start token.
@@ -26,8 +32,6 @@ struct GenerationConfig {
   std::optional<int64_t> forced_bos_token_id;
   std::vector<int64_t> forced_eos_token_id;  // empty: none
   std::vector<int64_t> eos_token_id;         // empty: only max_length ends a sequence
-  std::optional<int64_t> pad_token_id;
-  std::optional<int64_t> bos_token_id;
 };
 
 // `options` is an object under transformers' names ({"num_beams": 4}); null and missing keys are left to the

@@ -155,9 +155,9 @@ class ZstdStream : public ByteStream {
 
 }  // namespace
 
-std::unique_ptr<ByteStream> open_stream(const std::filesystem::path& path) {
-  if (path == "-") return std::make_unique<PlainStream>(standard_input());
-  Descriptor file = open_for_reading(path, ErrorKind::kData);
+std::unique_ptr<ByteStream> open_stream(const std::filesystem::path& path, const StopToken* stop) {
+  if (path == "-") return std::make_unique<PlainStream>(standard_input(stop));
+  Descriptor file = open_for_reading(path, ErrorKind::kData, stop);
   const std::string extension = path.extension().string();
   if (extension == ".gz") return std::make_unique<GzipStream>(std::move(file));
   if (extension == ".zst") return std::make_unique<ZstdStream>(std::move(file));

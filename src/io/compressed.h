@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "base/stop.h"
+
 namespace precis {
 
 class ByteStream {
@@ -18,8 +20,8 @@ class ByteStream {
 
 // "-" is standard input, read as it comes. Otherwise the last extension decides: ".gz" (one or more members),
 // ".zst" (one or more frames), else plain bytes. A missing or unreadable file and a directory are
-// Error{kData}; a FIFO is read like a file.
-std::unique_ptr<ByteStream> open_stream(const std::filesystem::path& path);
+// Error{kData}; a FIFO is read like a file. A stop ends a read that waits for more, as Error of its reason.
+std::unique_ptr<ByteStream> open_stream(const std::filesystem::path& path, const StopToken* stop = nullptr);
 
 // The path's name without a final ".gz" or ".zst": what decides about the format within.
 std::filesystem::path without_compression(const std::filesystem::path& path);

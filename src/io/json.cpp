@@ -257,6 +257,10 @@ Json read_json_file(const std::filesystem::path& path, ErrorKind kind) {
   return parse_json(read_file(path, kind), path.string(), kind);
 }
 
+std::string dump_json(const Json& value, int indent) {
+  return value.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+}
+
 std::string shown(const Json& value) {
   constexpr size_t kLongest = 80;
   std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);

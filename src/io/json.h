@@ -30,6 +30,10 @@ Json parse_json(std::string_view text, const std::string& where, ErrorKind kind,
 // Reads a whole file first. A missing or unreadable file is an Error of `kind` too.
 Json read_json_file(const std::filesystem::path& path, ErrorKind kind);
 
+// The text of a value: on one line, or with `indent` spaces a level. Bytes that are no UTF-8, as a path may
+// hold them, become U+FFFD.
+std::string dump_json(const Json& value, int indent = -1);
+
 // A value as an error message shows it: on one line, ASCII, cut to 80 bytes.
 std::string shown(const Json& value);
 

@@ -49,13 +49,6 @@ std::optional<Json> read_generation_config(const std::filesystem::path& director
   return read_object(path);
 }
 
-std::string pretty_json(const Json& value) { return value.dump(2) + "\n"; }
-
-void write_json_file(FileSystem& files, const std::filesystem::path& path, const Json& value) {
-  const std::unique_ptr<OutputFile> file = files.create(path);
-  file->write(pretty_json(value));
-  file->sync();
-  file->close();
-}
+std::string pretty_json(const Json& value) { return dump_json(value, 2) + "\n"; }
 
 }  // namespace precis

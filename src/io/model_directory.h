@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 
-#include "base/file_system.h"
 #include "io/json.h"
 
 namespace precis {
@@ -18,7 +17,5 @@ std::optional<Json> read_generation_config(const std::filesystem::path& director
 
 // As the Hugging Face libraries write it: two spaces of indent, one newline at the end.
 std::string pretty_json(const Json& value);
-// A new file (through an AtomicDirectory's files()), synced and closed.
-void write_json_file(FileSystem& files, const std::filesystem::path& path, const Json& value);
 
 }  // namespace precis

@@ -65,8 +65,7 @@ const Json& member(const Json& object, const char* key, const Place& place) {
 int64_t natural(const Json& value, const char* what, const Place& place) {
   const bool is_natural =
       value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX);
-  if (!is_natural)
-    refuse(place, std::string("bad ") + what, "an integer of 0 or more", value.dump().substr(0, 100));
+  if (!is_natural) refuse(place, std::string("bad ") + what, "an integer of 0 or more", shown(value));
   return value.get<int64_t>();
 }
 
@@ -102,8 +101,7 @@ WeightInfo parse_weight(const std::string& name, const Json& entry, int64_t data
   const auto known = std::find_if(std::begin(kTypes), std::end(kTypes),
                                   [&](const TypeRow& r) { return type.is_string() && type == r.name; });
   if (known == std::end(kTypes)) {
-    refuse(place, "unknown dtype", "one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL",
-           type.dump().substr(0, 100));
+    refuse(place, "unknown dtype", "one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL", shown(type));
   }
   weight.type = known->type;
 
@@ -115,7 +113,7 @@ WeightInfo parse_weight(const std::string& name, const Json& entry, int64_t data
   if (!offsets.is_array() || offsets.size() != 2) refuse(place, "bad data_offsets", "[begin, end]");
   const int64_t begin = natural(offsets[0], "data_offsets", place);
   const int64_t end = natural(offsets[1], "data_offsets", place);
-  if (end < begin) refuse(place, "bad data_offsets", "begin <= end", offsets.dump());
+  if (end < begin) refuse(place, "bad data_offsets", "begin <= end", shown(offsets));
   weight.bytes = end - begin;
   const int64_t needed = bytes_needed(weight, place);
   if (weight.bytes != needed) {
@@ -183,7 +181,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
     }
     if (!entry.is_object()) refuse({file}, "bad __metadata__", "an object of strings", entry.type_name());
     for (const auto& [name, value] : entry.items()) {
-      if (!value.is_string()) refuse({file}, "bad __metadata__", "strings", value.dump().substr(0, 100));
+      if (!value.is_string()) refuse({file}, "bad __metadata__", "strings", shown(value));
       result.metadata_[name] = value.get<std::string>();
     }
   }
@@ -236,9 +234,9 @@ void write_safetensors(FileSystem& files, const std::filesystem::path& path, std
   const auto append_member = [&](const std::string& key, const Json& value) {
     // Appended as text: inserting into an ordered object walks it.
     head += head.empty() ? '{' : ',';
-    head += Json(key).dump();
+    head += dump_json(key);
     head += ':';
-    head += value.dump();
+    head += dump_json(value);
   };
   if (!metadata.empty()) append_member("__metadata__", Json(metadata));
   std::vector<int64_t> sizes;

@@ -15,10 +15,9 @@ namespace {
 
 using Path = std::filesystem::path;
 
-[[noreturn]] void refuse_shard(const Path& index, const std::string& shard, std::string what) {
-  throw Error(ErrorKind::kModel, {.what = std::move(what),
-                                  .where = index.string() + ": weight_map",
-                                  .found = Json(shard.substr(0, 200)).dump()});
+[[noreturn]] void refuse_shard(const Path& index, const Json& shard, std::string what) {
+  throw Error(ErrorKind::kModel,
+              {.what = std::move(what), .where = index.string() + ": weight_map", .found = shown(shard)});
 }
 
 bool lies_in(const Path& file, const Path& folder) {
@@ -57,7 +56,7 @@ std::map<std::string, std::string> read_weight_map(const Path& index) {
   }
   std::map<std::string, std::string> shard_of;
   for (const auto& [name, shard] : map->items()) {
-    if (!shard.is_string()) refuse_shard(index, shard.dump(), "a shard's name must be a string");
+    if (!shard.is_string()) refuse_shard(index, shard, "a shard's name must be a string");
     shard_of[name] = shard.get<std::string>();
   }
   return shard_of;

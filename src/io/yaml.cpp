@@ -243,6 +243,12 @@ YamlNode read_yaml_file(const std::filesystem::path& path) {
 }
 
 std::pair<std::string, std::string> split_override(const std::string& text) {
+  const size_t invalid = find_invalid_utf8(text);
+  if (invalid != std::string::npos) {
+    throw Error(ErrorKind::kUsage, {.what = "an override that is not UTF-8",
+                                    .where = kCommandLine,
+                                    .found = describe_invalid_utf8(text, invalid)});
+  }
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
     throw Error(ErrorKind::kUsage, {.what = "not an override",

@@ -6,16 +6,9 @@
 
 #include "memory/streamed_attention.h"
 #include "nn/attention.h"
+#include "nn/linear.h"
 
 namespace precis::memory {
-
-namespace {
-
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
-}
-
-}  // namespace
 
 bool MemoryBatch::padded() const {
   return std::any_of(rows_B.begin(), rows_B.end(),
@@ -35,9 +28,10 @@ at::Tensor HeldCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD
   Projected& held = layers_[layer];
   if (!held.key_BHTE.defined()) {
     held.key_BHTE = nn::split_heads(
-        linear(memory_.states_BTM, projection.key_weight_DM, projection.key_bias_D), projection.heads);
-    held.value_BHTE = nn::split_heads(
-        linear(memory_.states_BTM, projection.value_weight_DM, projection.value_bias_D), projection.heads);
+        nn::linear(memory_.states_BTM, projection.key_weight_DM, projection.key_bias_D), projection.heads);
+    held.value_BHTE =
+        nn::split_heads(nn::linear(memory_.states_BTM, projection.value_weight_DM, projection.value_bias_D),
+                        projection.heads);
     if (!at::GradMode::is_enabled()) {  // decoding reads them once a token: heads side by side in memory
       held.key_BHTE = held.key_BHTE.contiguous();
       held.value_BHTE = held.value_BHTE.contiguous();

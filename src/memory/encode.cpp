@@ -3,7 +3,6 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
-#include "base/error.h"
 #include "base/random.h"
 
 namespace precis::memory {
@@ -53,12 +52,6 @@ nn::Dropout StepDropout::decoder(const DocumentPack& pack) const {
     result.rows.push_back(combine(document_key(*this, document), kDecoderRow));
   }
   return result;
-}
-
-void throw_if_stopped(const StopToken* stop) {
-  if (stop != nullptr && stop->requested()) {
-    throw Error(stop->reason(), {.what = "stopped by a signal"});
-  }
 }
 
 MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack, const StepDropout& dropout,

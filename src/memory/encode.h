@@ -45,7 +45,4 @@ void backward_through_windows(const models::BartModel& model, const DocumentPack
                               const StepDropout& dropout, const at::Tensor& gradient_BTM,
                               const StopToken* stop = nullptr);
 
-// Throws Error of the token's reason where a stop was requested.
-void throw_if_stopped(const StopToken* stop);
-
 }  // namespace precis::memory

@@ -111,7 +111,7 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
   dropout.document_keys.clear();
   BatchLoss loss;
   for (const Example& example : examples) {
-    if (options.training) dropout.document_keys.push_back(example.key);
+    dropout.document_keys.push_back(example.key);
     loss.source_tokens += static_cast<int64_t>(example.document.text.size());
   }
   for (const DocumentPack& pack : packs_of(model, examples, options.window)) {
@@ -128,7 +128,6 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
           attention_over(std::move(memory), schedule == EncodeSchedule::kStreamed);
       const nn::TokenLoss tokens =
           decode_loss(model, targets, *attention, dropout.decoder(pack), options.label_smoothing);
-      loss.objective_sum += tokens.objective.item<double>();
       loss.nll_sum += tokens.nll_N.sum(at::kDouble).item<double>();
       loss.target_tokens += tokens.nll_N.size(0);
       torch::autograd::backward({tokens.objective.mul(options.weight)}, {});
@@ -150,19 +149,6 @@ std::vector<DocumentLoss> pack_losses(const models::BartModel& model, const std:
     DocumentLoss& loss = losses.emplace_back();
     loss.tokens = static_cast<int64_t>(examples[document].target.size());
     for (int64_t i = 0; i < loss.tokens; ++i) loss.nll_sum += *nll++;
-  }
-  return losses;
-}
-
-std::vector<DocumentLoss> document_losses(const models::BartModel& model,
-                                          const std::vector<Example>& examples, int64_t window,
-                                          const StopToken* stop) {
-  std::vector<DocumentLoss> losses(examples.size());
-  for (const DocumentPack& pack : packs_of(model, examples, window)) {
-    throw_if_stopped(stop);
-    const std::vector<DocumentLoss> of_pack =
-        pack_losses(model, examples, pack, encode_pack(model, pack, {}, stop));
-    for (size_t b = 0; b < of_pack.size(); ++b) losses[pack.documents[b]] = of_pack[b];
   }
   return losses;
 }

@@ -41,13 +41,11 @@ struct GradientOptions {
   double label_smoothing = 0.0;
   // The gradient is that of weight * (sum of the tokens' objective): 1 / target tokens of the whole update.
   double weight = 1.0;
-  StepDropout dropout;   // document_keys are taken from the examples; set seed, step and rates
-  bool training = true;  // false: no dropout even where rates are set
+  StepDropout dropout;  // document_keys are taken from the examples; set seed, step and rates
 };
 
 struct BatchLoss {
-  double nll_sum = 0.0;        // unsmoothed, natural log
-  double objective_sum = 0.0;  // with label smoothing
+  double nll_sum = 0.0;  // unsmoothed, natural log
   int64_t target_tokens = 0;
   int64_t source_tokens = 0;  // text tokens
 };
@@ -66,10 +64,5 @@ struct DocumentLoss {
 // values are streamed. `pack.documents` are indices into `examples`.
 std::vector<DocumentLoss> pack_losses(const models::BartModel& model, const std::vector<Example>& examples,
                                       const DocumentPack& pack, const MemoryBatch& memory);
-
-// Loss of each example, encoded here, in the examples' order.
-std::vector<DocumentLoss> document_losses(const models::BartModel& model,
-                                          const std::vector<Example>& examples, int64_t window,
-                                          const StopToken* stop = nullptr);
 
 }  // namespace precis::memory

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/memory_use.h"
 #include "memory/streamed_attention.h"
@@ -147,19 +148,6 @@ int64_t MemoryPlan::total() const {
   int64_t largest = 0;
   for (const PlanPhase& phase : phases) largest = std::max(largest, phase.bytes());
   return throughout.bytes() + largest;
-}
-
-std::string format_bytes(int64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  int unit = 0;
-  while (value >= 1024 && unit < 4) {
-    value /= 1024;
-    ++unit;
-  }
-  char text[32];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
-  return text;
 }
 
 std::string MemoryPlan::describe() const {

@@ -68,7 +68,4 @@ struct MemoryPlan {
 // numbers where the budget can't be met.
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request);
 
-// "1.5 GiB"
-std::string format_bytes(int64_t bytes);
-
 }  // namespace precis::memory

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "nn/dropout.h"
+#include "nn/linear.h"
 
 namespace precis::memory {
 
@@ -46,10 +47,6 @@ at::Tensor to_heads(const at::Tensor& x_BtD, const Plan& plan) {
 at::Tensor from_heads(const at::Tensor& x_NtE, int64_t B) {
   const int64_t H = x_NtE.size(0) / B, t = x_NtE.size(1), E = x_NtE.size(2);
   return x_NtE.view({B, H, t, E}).transpose(1, 2).reshape({B, t, H * E});
-}
-
-at::Tensor project(const at::Tensor& states, const at::Tensor& weight, const at::Tensor& bias) {
-  return at::linear(states, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
 }
 
 at::Tensor rows_mask(const std::vector<int64_t>& rows_B, int64_t begin, int64_t end, at::Device device) {
@@ -90,8 +87,8 @@ struct Function : torch::autograd::Function<Function> {
     at::Tensor maximum, total, output;  // [N, S, 1], [N, S, 1], [N, S, E]
     for (int64_t begin = 0; begin < T; begin += plan->block) {
       const at::Tensor states = states_BTM.narrow(1, begin, std::min(plan->block, T - begin));
-      const at::Tensor key = to_heads(project(states, key_DM, key_bias), *plan);
-      const at::Tensor value = to_heads(project(states, value_DM, value_bias), *plan);
+      const at::Tensor key = to_heads(nn::linear(states, key_DM, key_bias), *plan);
+      const at::Tensor value = to_heads(nn::linear(states, value_DM, value_bias), *plan);
       at::Tensor scores = scores_of(query_NSE, key, *plan, begin);
       const at::Tensor block_maximum = scores.amax(-1, true);
       const at::Tensor new_maximum = begin == 0 ? block_maximum : at::maximum(maximum, block_maximum);
@@ -109,12 +106,10 @@ struct Function : torch::autograd::Function<Function> {
       maximum = new_maximum;
     }
     output.div_(total);
-    if (at::GradMode::is_enabled() || query_BSD.requires_grad() || states_BTM.requires_grad()) {
-      const at::Tensor lse = maximum.add(total.log());
-      context->save_for_backward(
-          {query_BSD, states_BTM, key_DM, key_bias, value_DM, value_bias, output, lse});
-      context->saved_data["plan"] = at::IValue::make_capsule(c10::make_intrusive<PlanHolder>(plan));
-    }
+    // Where no gradient is wanted, apply() drops what is saved here: the context dies with this call.
+    const at::Tensor lse = maximum.add(total.log());
+    context->save_for_backward({query_BSD, states_BTM, key_DM, key_bias, value_DM, value_bias, output, lse});
+    context->saved_data["plan"] = at::IValue::make_capsule(c10::make_intrusive<PlanHolder>(plan));
     return from_heads(output, B).to(query_BSD.scalar_type());
   }
 
@@ -140,8 +135,8 @@ struct Function : torch::autograd::Function<Function> {
     for (int64_t begin = 0; begin < T; begin += plan.block) {
       const int64_t t = std::min(plan.block, T - begin);
       const at::Tensor states = states_BTM.narrow(1, begin, t);
-      const at::Tensor key = to_heads(project(states, weights.key_DM, weights.key_bias), plan);
-      const at::Tensor value = to_heads(project(states, weights.value_DM, weights.value_bias), plan);
+      const at::Tensor key = to_heads(nn::linear(states, weights.key_DM, weights.key_bias), plan);
+      const at::Tensor value = to_heads(nn::linear(states, weights.value_DM, weights.value_bias), plan);
       at::Tensor probability = scores_of(query_NSE, key, plan, begin).sub_(lse).exp_();
       at::Tensor d_probability = at::bmm(gradient_NSE, value.transpose(1, 2));
       at::Tensor dropped = probability;

@@ -56,27 +56,4 @@ int64_t memory_rows(const std::vector<Window>& windows) {
   return rows;
 }
 
-std::vector<SourceSpan> memory_spans(const std::vector<Window>& windows,
-                                     std::span<const SourceSpan> text_offsets) {
-  const int64_t text_end = text_offsets.empty() ? 0 : text_offsets.back().end;
-  std::vector<SourceSpan> spans;
-  spans.reserve(memory_rows(windows));
-  for (const Window& window : windows) {
-    const bool has_text = window.text_begin < window.text_end;
-    const int64_t begin = has_text ? text_offsets[window.text_begin].begin : text_end;
-    const int64_t length = static_cast<int64_t>(window.ids.size());
-    const int64_t first_text_row = length - 1 - (window.text_end - window.text_begin);
-    for (int64_t row = window.keep_begin; row < window.keep_end; ++row) {
-      if (row < first_text_row) {
-        spans.push_back({begin, begin});
-      } else if (row < length - 1) {
-        spans.push_back(text_offsets[window.text_begin + row - first_text_row]);
-      } else {
-        spans.push_back({text_end, text_end});
-      }
-    }
-  }
-  return spans;
-}
-
 }  // namespace precis::memory

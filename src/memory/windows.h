@@ -3,10 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
-#include "base/span.h"
 #include "models/bart/bart_config.h"
 
 namespace precis::memory {
@@ -38,10 +36,5 @@ std::vector<Window> cut_windows(const models::BartConfig& config, const Document
 
 // n + 2 + windows * |q|.
 int64_t memory_rows(const std::vector<Window>& windows);
-
-// The source span of every memory row; `text_offsets` are the text tokens' own, one each. BOS, EOS and query
-// rows stand for no source text: an empty span at the place in the text where they stand.
-std::vector<SourceSpan> memory_spans(const std::vector<Window>& windows,
-                                     std::span<const SourceSpan> text_offsets);
 
 }  // namespace precis::memory

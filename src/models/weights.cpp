@@ -51,7 +51,7 @@ WeightType weight_type(at::ScalarType type) { return row(type).weight; }
 
 std::string dtype_name(at::ScalarType type) { return row(type).dtype; }
 
-int64_t check_finite(const WeightFiles& files, const StopToken& stop) {
+int64_t check_finite(const WeightFiles& files, const StopToken* stop) {
   constexpr int64_t kPart = int64_t{1} << 24;  // a multiple of every element's size
   std::vector<char> buffer;
   int64_t total = 0;
@@ -60,7 +60,7 @@ int64_t check_finite(const WeightFiles& files, const StopToken& stop) {
                                     [&](const TypeRow& candidate) { return candidate.weight == info->type; });
     int64_t bad = 0;
     for (int64_t offset = 0; offset < info->bytes; offset += kPart) {
-      if (stop.requested()) return total;
+      throw_if_stopped(stop);
       const int64_t size = std::min(kPart, info->bytes - offset);
       buffer.resize(static_cast<size_t>(size));
       file->read_part(*info, offset, buffer.data(), buffer.size());

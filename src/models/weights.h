@@ -19,9 +19,8 @@ WeightType weight_type(at::ScalarType type);
 std::string dtype_name(at::ScalarType type);
 
 // Reads every byte of every weight. Values that are not finite, and a file cut since it was opened, are
-// Error{kModel} naming weight and file, or Error{kIo}. Returns the number of bytes; ends early, with fewer,
-// once `stop` is requested.
-int64_t check_finite(const WeightFiles& files, const StopToken& stop);
+// Error{kModel} naming weight and file, or Error{kIo}. Returns the number of bytes.
+int64_t check_finite(const WeightFiles& files, const StopToken* stop);
 
 // Takes named tensors out of a model's files and keeps account, so that every missing, misshapen or left-over
 // name can be told at once.

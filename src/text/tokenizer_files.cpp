@@ -77,10 +77,10 @@ std::vector<TokenizerFile> tokenizer_files(const TrainedVocabulary& vocabulary) 
       {"pad_token", "<pad>"},
       {"mask_token", "<mask>"},
   };
-  return {{"tokenizer.json", tokenizer.dump(1) + "\n"},
-          {"vocab.json", vocab.dump() + "\n"},
+  return {{"tokenizer.json", dump_json(tokenizer, 1) + "\n"},
+          {"vocab.json", dump_json(vocab) + "\n"},
           {"merges.txt", merges_text},
-          {"tokenizer_config.json", config.dump(2) + "\n"}};
+          {"tokenizer_config.json", dump_json(config, 2) + "\n"}};
 }
 
 }  // namespace precis

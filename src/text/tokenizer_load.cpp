@@ -134,7 +134,7 @@ Settings read_settings(const Files& files) {
     AddedToken token;
     token.content = content;
     if (content.empty()) fail(added_where, "an added token is empty");
-    token.id = parse_id(id.dump(), added_where);
+    token.id = parse_id(dump_json(id), added_where);
     token.special = std::any_of(settings.named.begin(), settings.named.end(),
                                 [&](const auto& named) { return named.second.content == token.content; });
     token.normalized = !token.special;

@@ -12,7 +12,7 @@ namespace precis::train {
 namespace {
 
 // A field that is named at its default may also be one of the common pairs; any other must be in every row.
-DocumentOptions document_options(const TrainConfig::Data& data) {
+DocumentOptions document_options(const TrainConfig::Data& data, const StopToken* stop) {
   const TrainConfig::Data defaults;
   const auto given = [](const std::string& name, const std::string& initial) {
     return name == initial ? "" : name;
@@ -21,7 +21,8 @@ DocumentOptions document_options(const TrainConfig::Data& data) {
           .document_field = given(data.document_field, defaults.document_field),
           .summary_field = given(data.summary_field, defaults.summary_field),
           .query_field = given(data.query_field, defaults.query_field),
-          .skip_bad_lines = parse_on_bad_line(data.on_bad_line).value_or(0)};
+          .skip_bad_lines = parse_on_bad_line(data.on_bad_line).value_or(0),
+          .stop = stop};
 }
 
 void add_ids(Sha256& digest, const std::vector<int32_t>& ids) {
@@ -45,9 +46,9 @@ Dataset load_dataset(const std::vector<std::string>& files, const TrainConfig& c
   const auto full = [&] { return request.limit > 0 && set.counts.examples >= request.limit; };
   for (const std::string& file : files) {
     if (full()) break;
-    DocumentReader reader(file, document_options(config.data));
+    DocumentReader reader(file, document_options(config.data, request.stop));
     while (!full()) {
-      memory::throw_if_stopped(request.stop);
+      throw_if_stopped(request.stop);
       const std::optional<Document> document = reader.next();
       if (!document) break;
       std::optional<memory::Example> example =

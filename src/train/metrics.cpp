@@ -23,9 +23,7 @@ MetricsLog::MetricsLog(FileSystem& files, const std::filesystem::path& path) {
   if (torn) file_->write("\n");
 }
 
-void MetricsLog::write(const Json& event) {
-  file_->write(event.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
-}
+void MetricsLog::write(const Json& event) { file_->write(dump_json(event) + "\n"); }
 
 void MetricsLog::sync() { file_->sync(); }
 

@@ -33,7 +33,8 @@ bool decays(const std::string& name, const at::Tensor& parameter);
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// L2 norm over the gradients of all parameters, accumulated in double. Not finite where any element is not.
+// L2 norm over the gradients of all parameters: each parameter's in its own type, their squares summed in
+// double. Not finite where any element is not, or where a parameter's norm overflows its type.
 double gradient_norm(const NamedTensors& parameters);
 // Multiplies every gradient by min(1, clip_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_.
 void clip_gradients(const NamedTensors& parameters, double norm, double clip_norm);

@@ -53,16 +53,7 @@ void tell_counts(const Dataset& data, const char* set, const LogSink& sink) {
         std::string(set) + ": " + std::to_string(counts.skipped_lines) +
             " bad lines are left out, the last one " + data.last_skip_reason);
   }
-  if (counts.skipped_without_summary > 0) {
-    log(sink, LogLevel::kWarning,
-        std::string(set) + ": " + std::to_string(counts.skipped_without_summary) +
-            " rows without a summary are left out");
-  }
-  if (counts.truncated_targets > 0) {
-    log(sink, LogLevel::kWarning,
-        std::string(set) + ": " + std::to_string(counts.truncated_targets) +
-            " targets are cut at max_target_tokens");
-  }
+  evaluate::tell_counts(counts, set, sink);
 }
 
 }  // namespace
@@ -88,8 +79,7 @@ Generation make_generation(const TrainConfig& config, const models::BartConfig& 
   const std::optional<Json> own = read_generation_config(config.model);
   Json json = own.value_or(Json::object());
   if (!own) {  // an older model keeps its generation settings in config.json
-    for (const char* key : {"early_stopping", "length_penalty", "no_repeat_ngram_size", "forced_bos_token_id",
-                            "forced_eos_token_id"}) {
+    for (const char* key : generate::kGenerationKeys) {
       const auto value = model.raw.find(key);
       if (value != model.raw.end() && !value->is_null()) json[key] = *value;
     }

@@ -20,7 +20,7 @@ struct ValidationRequest {
   std::optional<generate::GenerationConfig> generation;  // nothing: the loss alone
   bool streamed = false;                                 // as evaluate::ModelRequest
   const StopToken* stop = nullptr;
-  std::function<void(int64_t done, int64_t total)> progress;  // documents whose summary is written
+  std::function<void(int64_t done, int64_t total)> progress;  // documents that are done
 };
 
 struct ValidationResult {

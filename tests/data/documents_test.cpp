@@ -114,6 +114,15 @@ TEST_F(Documents, NamedFieldsMustBeThere) {
               HasSubstr("bad field 'gist'; expected a string, found null"));
 }
 
+TEST_F(Documents, SummariesThatAreNotWantedAreNotLookedAt) {
+  const auto all = jsonl(
+      "{\"document\": \"d\", \"summaries\": null}\n{\"document\": \"d\", \"summary\": 5}\n"
+      "{\"document\": \"d\", \"summary\": \"s\"}\n",
+      {.summaries = false});
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_THAT(all[2].summaries, IsEmpty());
+}
+
 TEST_F(Documents, TheSameRowsFromEveryPacking) {
   const std::string rows = "{\"document\": \"one\"}\n{\"document\": \"two\"}";
   const auto expect = [&](const std::filesystem::path& path, const DocumentOptions& options = {}) {
@@ -143,6 +152,8 @@ TEST_F(Documents, BadRowsAreNamedWithLineAndColumn) {
   EXPECT_THAT(jsonl_error(good + "{\"document\": 3}"),
               HasSubstr("d.jsonl:2: bad field 'document'; expected a string, found number"));
   EXPECT_THAT(jsonl_error("{\"document\": \"d\", \"summary\": 3}"), HasSubstr("bad field 'summary'"));
+  EXPECT_THAT(jsonl_error("{\"document\": \"d\", \"summary\": [\"a\"]}"),
+              HasSubstr("goes under 'summaries'"));
   EXPECT_THAT(jsonl_error("{\"document\": \"d\", \"summaries\": \"x\"}"),
               HasSubstr("bad field 'summaries'; expected a list"));
   EXPECT_THAT(jsonl_error("{\"document\": \"d\", \"summaries\": [1]}"), HasSubstr("bad field 'summaries'"));

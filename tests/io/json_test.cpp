@@ -103,6 +103,11 @@ TEST(Json, RepairsUnicodeWhereAskedAndCounts) {
             Json::array({"\xEF\xBF\xBDz\xEF\xBF\xBD", "\xEF\xBF\xBD\n\xEF\xBF\xBD \xF0\x9F\x98\x80"}));
 }
 
+TEST(Json, WritesBytesThatAreNoUtf8AsReplacementCharacters) {
+  EXPECT_EQ(dump_json({{"id", "a\xFF/\xC3\xA9"}}), "{\"id\":\"a\xEF\xBF\xBD/\xC3\xA9\"}");
+  EXPECT_EQ(dump_json(Json::array({"\xFF"}), 2), "[\n  \"\xEF\xBF\xBD\"\n]");
+}
+
 TEST(Json, ReadsFilesAndNamesMissingOnes) {
   const std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "precis_json_test.json";
   std::ofstream(path) << "{\"a\": [1, 2]}\n";

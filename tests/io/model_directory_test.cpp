@@ -35,9 +35,8 @@ TEST(ModelDirectory, ReadsItsConfigurations) {
 }
 
 TEST(ModelDirectory, WritesJsonAsTheHuggingFaceLibrariesDo) {
-  const TemporaryDirectory folder;
-  write_json_file(posix_file_system(), folder / "c.json", {{"b", 1}, {"a", {1.5, "\xC3\xA9"}}});
-  EXPECT_EQ(bytes_of(folder / "c.json"), "{\n  \"b\": 1,\n  \"a\": [\n    1.5,\n    \"\xC3\xA9\"\n  ]\n}\n");
+  EXPECT_EQ(pretty_json({{"b", 1}, {"a", {1.5, "\xC3\xA9"}}}),
+            "{\n  \"b\": 1,\n  \"a\": [\n    1.5,\n    \"\xC3\xA9\"\n  ]\n}\n");
 }
 
 TEST(Digest, IsSha256) {

@@ -63,6 +63,18 @@ TEST(CrossAttention, HeldAndStreamedInBlocksEqualTheDefinition) {
   }
 }
 
+TEST(CrossAttention, StreamedGivesTheGradientOfTheWeightsAlone) {
+  const Case c = make_case(at::kDouble);
+  const std::vector<at::Tensor> want = gradients(plain(c), c);
+  c.query.requires_grad_(false);
+  c.states.requires_grad_(false);
+  const at::Tensor got = streamed_attention({c.states, c.rows}, c.query, c.projection(), {}, 0, 4);
+  const std::vector<at::Tensor> of_weights =
+      torch::autograd::grad({(got * c.weight).sum()}, {c.key, c.value});
+  EXPECT_LT((of_weights[0] - want[2]).abs().max().item<double>(), 1e-12);
+  EXPECT_LT((of_weights[1] - want[4]).abs().max().item<double>(), 1e-12);
+}
+
 TEST(CrossAttention, DropoutDoesNotDependOnTheBlocks) {
   const Case c = make_case(at::kDouble);
   const nn::Dropout dropout{.attention = 0.3, .rows = {5, 6}};

@@ -39,16 +39,6 @@ TEST(Windows, EveryTokenIsInExactlyOneWindowAndInTheMemory) {
   }
 }
 
-TEST(Windows, SpansFollowTheRows) {
-  const models::BartConfig config = small_config();
-  const DocumentTokens document = example(5, 1, 5, 2).document;
-  const std::vector<SourceSpan> offsets = {{0, 2}, {2, 3}, {3, 7}, {7, 8}, {8, 12}};
-  const std::vector<SourceSpan> spans = memory_spans(cut_windows(config, document, 7), offsets);
-  const std::vector<SourceSpan> want = {{0, 0}, {0, 0}, {0, 0}, {0, 2},  {2, 3},  {3, 7},
-                                        {7, 7}, {7, 7}, {7, 8}, {8, 12}, {12, 12}};
-  EXPECT_EQ(spans, want);
-}
-
 TEST(Windows, AQueryWithoutRoomIsRefused) {
   const models::BartConfig config = small_config();
   EXPECT_EQ(piece_length(config, 10, 7), 1);

@@ -3,8 +3,12 @@ The readers' own tests (tests/io, tests/text, tests/data) go through more cases;
 
 import json
 import os
+import pathlib
 import shutil
+import signal
 import struct
+import subprocess
+import time
 
 import pytest
 
@@ -216,6 +220,21 @@ def test_bad_lines_are_left_out_where_asked_up_to_a_count(run, fails, precis, mo
     assert "data.on_bad_line" in train(tmp_path, config, expect=2).stderr
 
 
+def test_summaries_matter_only_where_they_are_used(run, fails, precis, model, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = ['"summaries": null', '"summary": 5', '"summary": ["a"]', '"summaries": "x"']
+    path.write_text("".join(f'{{"document": "an the", {row}}}\n' for row in rows), encoding="utf-8")
+    done = run([precis, "summarize", model, path, "--max-length", "8", "--format", "jsonl"])
+    assert len(done.stdout.splitlines()) == len(rows)
+    assert len(set(run([precis, "tokenizer", "encode", model, path]).stdout.splitlines())) == 1
+    fails(2, ["unknown option --summary-field"], "tokenizer", "encode", model, path, "--summary-field", "x")
+    learn = ["tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t", path]
+    for command in (["evaluate", model, "--data", path], learn):
+        fails(3, ["rows.jsonl:1", "summaries"], *command)
+    path.write_text('{"document": "an the", "gist": ["on", "in"]}\n', encoding="utf-8")
+    run([precis, *learn, "--summary-field", "gist"])
+
+
 def test_json_lines_of_other_editors(run, precis, model, tmp_path):
     """A BOM, CRLF, blank lines, no last newline, separators of Unicode within strings."""
     rows = [{"document": "an\u2028the", "summary": "on"}, {"document": "the", "summary": "in"}]
@@ -266,6 +285,27 @@ def test_sets_and_paths_of_odd_kinds(fails, run, precis, model, tmp_path):
     assert json.loads(done.stdout)["id"] == "-x"
 
 
+def test_names_that_are_no_utf8(run, precis, model, tmp_path):
+    """In JSON such a byte is U+FFFD; the file is found by its own name all the same."""
+    odd, shown = os.fsdecode(os.fsencode(tmp_path) + b"/x\xff"), f"{tmp_path}/x\ufffd"
+    for name in (odd + ".txt", odd + ".ids"):
+        with open(name, "w", encoding="utf-8") as file:
+            file.write("an the" if name.endswith(".txt") else '{"id": "7", "ids": [5]}')
+    shutil.copytree(model, odd)
+    for form in ("json", "jsonl"):
+        command = [precis, "summarize", odd, odd + ".txt", "--max-length", "8"]
+        result = json.loads(run([*command, "--format", form], errors="surrogateescape").stdout)
+        assert (result["id"], result["model"]) == (shown + ".txt", shown)
+    done = run([precis, "summarize", odd, odd + ".txt", "--max-length", "8", "--log-format", "jsonl"])
+    assert shown + ".txt" in done.stderr
+    assert json.loads(run([precis, "inspect", odd, "--format", "json"]).stdout)["path"] == shown
+    done = run([precis, "tokenizer", "encode", odd, odd + ".txt", "--format", "jsonl"])
+    assert json.loads(done.stdout)["id"] == shown + ".txt"
+    run([precis, "tokenizer", "decode", odd, odd + ".ids", "--format", "jsonl"])
+    done = run([precis, "tokenizer", "decode", odd], input="\udcff 5", code=3, errors="surrogateescape")
+    assert "an id is not an integer" in done.stderr
+
+
 def test_a_fifo_is_read_to_its_end(run, precis, model, tmp_path):
     import threading
     os.mkfifo(tmp_path / "pipe.txt")
@@ -274,6 +314,50 @@ def test_a_fifo_is_read_to_its_end(run, precis, model, tmp_path):
     done = run([precis, "summarize", model, tmp_path / "pipe.txt", "--format", "jsonl", "--max-length", "8"])
     writer.join()
     assert json.loads(done.stdout)["input_tokens"] > 0
+
+
+def reads(process, path):
+    folder = pathlib.Path(f"/proc/{process.pid}/fd")
+    return any(os.path.realpath(link) == str(path) for link in folder.iterdir())
+
+
+def test_an_override_that_is_no_utf8(precis, run, tmp_path):
+    """config.yaml, which keeps it, could not be read again."""
+    (tmp_path / "run.yaml").write_text("data: {train: [x]}\n")
+    (tmp_path / "init.yaml").write_text("model: {d_model: 16}\n")
+    for command in (["train", tmp_path / "run.yaml", "output=x\udcff"],
+                    ["init", tmp_path / "init.yaml", tmp_path / "out", "tokenizer=x\udcff"]):
+        done = run([precis, *command], code=2, errors="surrogateescape")
+        assert "not UTF-8" in done.stderr and "0xFF" in done.stderr
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_wait_for_input(precis, model, tmp_path, number, code):
+    """Of a FIFO without a writer; the writer of standard input stands still within a row."""
+    fifo = tmp_path / "fifo.jsonl"
+    os.mkfifo(fifo)
+    (tmp_path / "run.yaml").write_text(json.dumps(
+        {"model": str(model), "output": str(tmp_path / "run"), "data": {"train": [str(fifo)]}, "steps": 1}))
+    for command in (["summarize", model, fifo], ["summarize", model, "-", "--input-format", "jsonl"],
+                    ["tokenizer", "encode", model, fifo], ["tokenizer", "decode", model, "-"],
+                    ["tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t", fifo],
+                    ["evaluate", model, "--data", fifo], ["evaluate", "--predictions", fifo, "--references", fifo],
+                    ["train", tmp_path / "run.yaml"]):
+        process = subprocess.Popen([precis, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        process.stdin.write('{"document": "an')
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while "-" not in command and not reads(process, fifo) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)  # for standard input, which is open from the start
+        process.send_signal(number)
+        try:
+            assert process.wait(timeout=10) == code, process.stderr.read()
+        finally:
+            process.kill()
+        process.communicate()
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["fifo.jsonl", "run", "run.yaml"], ["fifo.jsonl", "run.yaml"])
 
 
 def test_an_output_folder_that_cannot_be_written(fails, model, tmp_path):
@@ -289,6 +373,28 @@ def test_an_output_folder_that_cannot_be_written(fails, model, tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_a_tokenizer_is_written_whole_or_not_at_all(run, fails, precis, tmp_path):
+    out, text = tmp_path / "tokenizer", tmp_path / "text.txt"
+    text.write_text("an the of an the of a treats", encoding="utf-8")
+    learn = ["tokenizer", "train", "--vocab-size", "300", "--out", out, text]
+
+    def full_disk():
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    fails(5, ["tokenizer.json", "bytes"], *learn, preexec_fn=full_disk)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+    run([precis, *learn])
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert {"tokenizer.json", "vocab.json", "merges.txt", "manifest.json"} <= set(before)
+    fails(5, [out, "already exists"], *learn)
+    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+    report = json.loads(run([precis, "inspect", out, "--verify", "--format", "json"]).stdout)
+    assert report["kind"] == "tokenizer" and report["verified"]["digests"] is True
+    replace(out / "vocab.json", before["vocab.json"] + b" ")
+    fails(4, ["vocab.json"], "inspect", out, "--verify")
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["sumarize"], ["unknown command sumarize", "did you mean summarize", "precis --help"]),
     (["tokenizer", "encoed"], ["unknown command encoed", "did you mean encode", "precis tokenizer --help"]),
@@ -302,3 +408,37 @@ def test_an_output_folder_that_cannot_be_written(fails, model, tmp_path):
 ])
 def test_usage(fails, arguments, words):
     fails(2, words, *arguments)
+
+
+@pytest.mark.parametrize("option", [["--device", "cuda"], ["--dtype", "bfloat16"], ["--memory-budget", "1GiB"]])
+def test_options_for_a_model_are_refused_where_none_runs(fails, run, precis, model, tmp_path, option):
+    (tmp_path / "x.txt").write_text("an the")
+    (tmp_path / "p.jsonl").write_text('{"id": 1, "prediction": "x"}\n')
+    scoring = ["evaluate", "--predictions", tmp_path / "p.jsonl", "--references", tmp_path / "p.jsonl"]
+    for command in (["inspect", model], ["tokenizer", "encode", model, tmp_path / "x.txt"],
+                    ["tokenizer", "decode", model, tmp_path / "x.txt"], scoring,
+                    ["tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t", tmp_path / "x.txt"]):
+        fails(2, [option[0]], *command, *option)
+    run([precis, "inspect", model, "--device", "cpu", "--threads", "1"])
+
+
+@pytest.mark.parametrize("code, arguments, expected", [
+    (2, ["sumarize", "x", "--log-format=jsonl"],
+     {"kind": "usage", "message": "unknown command sumarize; did you mean summarize? (see precis --help)",
+      "hint": "see precis --help"}),
+    (2, ["summarize", "x", "--log-format", "jsonl", "--num-beams"], {"kind": "usage", "hint": "see precis summarize --help"}),
+    (2, ["summarize", "--log-format", "jsonl", "MODEL", "ROWS", "--device", "cuda"],
+     {"where": "--device", "found": "cuda", "hint": "--device cpu"}),
+    (3, ["summarize", "MODEL", "ROWS", "--log-format", "jsonl"],
+     {"kind": "data", "where": "ROWS:1", "message": "ROWS:1: bad row; expected a JSON object, found array",
+      "expected": "a JSON object", "found": "array"}),
+    (4, ["inspect", "/none", "--log-format", "jsonl"], {"kind": "model", "where": "/none"}),
+])
+def test_the_last_message_is_json_where_the_others_are(run, precis, model, tmp_path, code, arguments, expected):
+    (tmp_path / "rows.jsonl").write_text("[]\n")
+    names = {"MODEL": str(model), "ROWS": str(tmp_path / "rows.jsonl")}
+    done = run([precis, *(names.get(part, part) for part in arguments)], code=code)
+    [*_, error] = [json.loads(line) for line in done.stderr.splitlines()]
+    expected = {key: value.replace("ROWS", names["ROWS"]) for key, value in expected.items()}
+    assert {**expected, "level": "error"}.items() <= error.items() and set(error) <= {
+        "level", "message", "kind", "where", "expected", "found", "hint"}

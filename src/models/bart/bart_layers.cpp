@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "nn/linear.h"
+
 namespace precis::models {
 
 namespace {
@@ -24,8 +26,7 @@ at::Tensor feed_forward(const FeedForward& block, const at::Tensor& x, const nn:
 }  // namespace
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x) {
-  return at::linear(x, linear.weight,
-                    linear.bias.defined() ? std::optional<at::Tensor>(linear.bias) : std::nullopt);
+  return nn::linear(x, linear.weight, linear.bias);
 }
 
 at::Tensor apply(const LayerNorm& norm, const at::Tensor& x) {
