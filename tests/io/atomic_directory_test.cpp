@@ -123,13 +123,14 @@ TEST(AtomicDirectory, AKillAtAnyMomentLeavesAWholeOne) {
   const TemporaryDirectory folder;
   save(posix_file_system(), folder / "step-0", 0);
   int committed = 0;
-  for (int round = 1; round <= 40; ++round) {
+  // More rounds, and longer ones, where the machine is too busy for a commit in the first ones.
+  for (int round = 1; round <= 40 || (committed == 0 && round <= 400); ++round) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
       for (int step = round * 1000;; ++step) save(posix_file_system(), folder / "current", step, true);
     }
-    usleep(static_cast<useconds_t>(500 + round * 397 % 9000));
+    usleep(static_cast<useconds_t>((500 + round * 397 % 9000) * (1 + round / 41)));
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
     EXPECT_EQ(verification(folder / "step-0"), "no error");
