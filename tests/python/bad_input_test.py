@@ -268,6 +268,7 @@ def test_yaml(fails, tmp_path, name):
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.yaml"]
 
 
+@pytest.mark.slow
 def test_sets_and_paths_of_odd_kinds(fails, run, precis, model, tmp_path):
     (tmp_path / "empty.jsonl").write_bytes(b"")
     (tmp_path / "folder.jsonl").mkdir()
@@ -331,6 +332,7 @@ def test_an_override_that_is_no_utf8(precis, run, tmp_path):
         assert "not UTF-8" in done.stderr and "0xFF" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_wait_for_input(precis, model, tmp_path, number, code):
     """Of a FIFO without a writer; the writer of standard input stands still within a row."""
@@ -348,9 +350,10 @@ def test_a_signal_ends_the_wait_for_input(precis, model, tmp_path, number, code)
         process.stdin.write('{"document": "an')
         process.stdin.flush()
         deadline = time.monotonic() + 60
+        if "-" in command:
+            time.sleep(0.5)  # standard input is open from the start
         while "-" not in command and not reads(process, fifo) and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.5)  # for standard input, which is open from the start
         process.send_signal(number)
         try:
             assert process.wait(timeout=10) == code, process.stderr.read()
@@ -410,6 +413,7 @@ def test_usage(fails, arguments, words):
     fails(2, words, *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [["--device", "cuda"], ["--dtype", "bfloat16"], ["--memory-budget", "1GiB"]])
 def test_options_for_a_model_are_refused_where_none_runs(fails, run, precis, model, tmp_path, option):
     (tmp_path / "x.txt").write_text("an the")

@@ -16,7 +16,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: five seconds and more; left out with -m 'not slow'")
+    config.addinivalue_line("markers", "slow: starts the program many times, or takes seconds; left out with -m 'not slow'")
 
 
 @pytest.fixture(scope="session")

@@ -273,6 +273,7 @@ def test_scoring_equals_rouge_score(run, precis, tmp_path):
     assert report(run, precis, *files) == report(run, precis, *files)
 
 
+@pytest.mark.slow
 def test_a_baseline_is_compared_document_by_document(run, precis, tmp_path):
     draw = random.Random(11)
     words = "memory window cache gradient decoder states beam".split()
@@ -335,6 +336,7 @@ def fails(run, precis, code, words, *arguments, **options):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_errors_of_the_form_with_a_model(run, precis, sharp, tmp_path):
     write_rows(tmp_path / "data.jsonl", [{"document": "an the.", "summary": "an."}])
     (tmp_path / "bad.jsonl").write_text('{"document": "a", "summary": "b"}\n{"document": \n', encoding="utf-8")
@@ -377,6 +379,7 @@ def test_a_loss_that_is_not_finite_is_exit_6(run, precis, sharp, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_errors_of_the_scoring_form(run, precis, sharp, tmp_path):
     def write(name, rows):
         write_rows(tmp_path / name, rows)

@@ -217,6 +217,7 @@ def test_an_empty_document_has_sentences_without_passages(run, precis, sharp):
     assert result["sources"] and all(source["passages"] == [] for source in result["sources"])
 
 
+@pytest.mark.slow
 def test_errors(run, precis, sharp, tmp_path):
     model = sharp[0]
 

@@ -197,6 +197,7 @@ def test_time_limit_ends_the_run_and_the_rate_falls_with_the_clock(world, tmp_pa
     assert events(tmp_path / "out", "validation")[-1]["step"] == steps[-1]["step"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0.3, 0.37, 0.41, 0.46, 0.53, 0.61])
 def test_the_last_update_before_a_time_limit_is_validated_and_saved(world, tmp_path, limit):
     """The clock may run out while a checkpoint is being written: such an update was once the last, yet not validated."""
