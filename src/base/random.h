@@ -30,8 +30,6 @@ struct CounterRandom {
     while (value >= limit) value = next();
     return value % bound;
   }
-  // Uniform in [0, 1) with 53 bits.
-  double uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
 };
 
 }  // namespace precis

@@ -65,6 +65,10 @@ void train(const TrainOptions& options) {
                                     .found = std::to_string(options.vocab_size)});
   }
   refuse_existing(options.out);
+  // Before the long work: an output that can't be written is found first.
+  FileSystem& files = posix_file_system();
+  make_directories(files, parent_directory(options.out));
+  AtomicDirectory directory(files, options.out);
   DocumentOptions document_options = options.input.documents();
   document_options.summaries = true;  // they are text to learn from
   document_options.summary_field = options.summary_field;
@@ -80,10 +84,7 @@ void train(const TrainOptions& options) {
     }
     notify_reading(reader, file);
   }
-  const TrainedVocabulary vocabulary = trainer.train(options.vocab_size);
-  FileSystem& files = posix_file_system();
-  make_directories(files, parent_directory(options.out));
-  AtomicDirectory directory(files, options.out);
+  const TrainedVocabulary vocabulary = trainer.train(options.vocab_size, &stop_token());
   for (const TokenizerFile& file : tokenizer_files(vocabulary)) directory.write(file.name, file.bytes);
   directory.commit();
   const auto size = static_cast<int32_t>(vocabulary.tokens.size());

@@ -74,7 +74,8 @@ class Display {
   void finish(const train::TrainOutcome& outcome) {
     if (outcome.step == outcome.first_step) {
       log(sink_, LogLevel::kInfo,
-          outcome.checkpoint.string() + " is at the end of the run already; more steps or epochs go on");
+          outcome.checkpoint.string() +
+              " is at the end of the run already; more steps, epochs or time go on");
       return;
     }
     progress_.finish(

@@ -15,7 +15,7 @@ using Path = std::filesystem::path;
 namespace {
 
 constexpr std::string_view kStagePrefix = ".tmp-";  // as temporary_beside() names it
-constexpr std::string_view kReplacedPrefix = ".old-";
+constexpr std::string_view kReplacedPrefix = ".precis-old-";
 
 struct Written {
   FileDigest digest;
@@ -137,8 +137,9 @@ void AtomicDirectory::commit(const Json& extra, bool replace) {
     files[name] = {{"size", written->digest.size}, {"sha256", written->digest.sha256}};
   }
   manifest["files"] = std::move(files);
-  write(kManifestName, manifest.dump(2) + "\n");
+  write(kManifestName, pretty_json(manifest));
   real_.sync_directory(stage_);
+  verify_directory(stage_);  // while what it replaces still stands
 
   std::error_code ignored;
   const bool exists = std::filesystem::exists(std::filesystem::symlink_status(target_, ignored));

@@ -35,9 +35,10 @@ class AtomicDirectory {
   void write(const std::string& name, std::string_view bytes);
 
   // Writes manifest.json: {"format_version", then the members of `extra` ("step", ...), "files": {name:
-  // {"size", "sha256"}}}; syncs; renames; syncs the parent. Every file must have been synced and closed (else
-  // Error{kInternal}). An existing target is Error{kIo} unless `replace`: then the old directory is exchanged
-  // for the new in one step, where the file system can, and removed.
+  // {"size", "sha256"}}}; syncs; reads every file back (a difference is Error{kModel}); renames; syncs the
+  // parent. Every file must have been synced and closed (else Error{kInternal}). An existing target is
+  // Error{kIo} unless `replace`: then the old directory is exchanged for the new in one step, where the file
+  // system can, and removed.
   void commit(const Json& extra = Json::object(), bool replace = false);
 
  private:
@@ -60,8 +61,8 @@ Json read_manifest(const std::filesystem::path& directory);
 Json verify_directory(const std::filesystem::path& directory);
 
 // Removes what writers that were killed have left in a folder, and returns how much there was: ".tmp-*", and
-// ".old-NAME", which takes its name again where the new NAME had not come yet. Only while no other process
-// writes there: hold the folder's lock.
+// ".precis-old-NAME", which takes its name again where the new NAME had not come yet. Only while no other
+// process writes there: hold the folder's lock.
 int remove_stages(FileSystem& files, const std::filesystem::path& folder);
 
 }  // namespace precis

@@ -261,6 +261,8 @@ std::string dump_json(const Json& value, int indent) {
   return value.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
 
+std::string pretty_json(const Json& value) { return dump_json(value, 2) + "\n"; }
+
 std::string shown(const Json& value) {
   constexpr size_t kLongest = 80;
   std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);

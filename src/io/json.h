@@ -34,6 +34,9 @@ Json read_json_file(const std::filesystem::path& path, ErrorKind kind);
 // hold them, become U+FFFD.
 std::string dump_json(const Json& value, int indent = -1);
 
+// As the Hugging Face libraries write it: two spaces of indent, one newline at the end.
+std::string pretty_json(const Json& value);
+
 // A value as an error message shows it: on one line, ASCII, cut to 80 bytes.
 std::string shown(const Json& value);
 

@@ -49,6 +49,4 @@ std::optional<Json> read_generation_config(const std::filesystem::path& director
   return read_object(path);
 }
 
-std::string pretty_json(const Json& value) { return dump_json(value, 2) + "\n"; }
-
 }  // namespace precis

@@ -15,7 +15,4 @@ Json read_model_config(const std::filesystem::path& directory);
 // generation_config.json, an object; nothing where there is none.
 std::optional<Json> read_generation_config(const std::filesystem::path& directory);
 
-// As the Hugging Face libraries write it: two spaces of indent, one newline at the end.
-std::string pretty_json(const Json& value);
-
 }  // namespace precis

@@ -22,7 +22,7 @@ struct Example {
 };
 
 enum class EncodeSchedule {
-  kAuto,              // kept where it fits the budget, else cached
+  kAuto,              // the first of kept, cached and streamed that fits the budget
   kKept,              // all graphs retained
   kCached,            // gradient caching: two encodes, the gradient of the memory held in between
   kStreamed,          // as cached, and no layer's keys and values are held

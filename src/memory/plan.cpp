@@ -38,7 +38,9 @@ struct LargestPack {
     longest_rows = data.longest_document + 2 + windows * data.longest_query;
     const int64_t documents = std::min(data.documents, kDocumentPackDocuments);
     rows = std::max(longest_rows, std::min(kDocumentPackRows, documents * longest_rows));
-    positions = rows + 2 * (documents + rows / piece);
+    // Windows of one encoder call are padded to the longest.
+    const int64_t of_rows = documents + rows / piece;
+    positions = std::min(window, longest_rows + 2) * std::min(documents * windows, of_rows);
     targets = documents * data.longest_target;
   }
   // Of one encoder call.
@@ -88,11 +90,15 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
   const bool held = !streamed && !request.attention_dropout;
   const int64_t graph_positions = kept ? pack.positions : pack.pack_positions(request.window);
   int64_t graph = graph_positions * encoder_graph_elements(config);
+  int64_t decoder_graph = pack.targets * decoder_graph_elements(config);
   if (request.attention_dropout) {  // scores, probabilities and their dropped copy
     graph += 3 * graph_positions * config.encoder_layers * config.encoder_attention_heads *
              std::min(request.window, pack.longest_rows);
+    decoder_graph += 3 * pack.targets * config.decoder_layers * config.decoder_attention_heads *
+                     request.training.longest_target;
   }
   const int64_t piece_rows = std::min<int64_t>(pack.targets, 512);
+  const int64_t head = config.vocab_size * config.d_model;
 
   MemoryPlan plan;
   plan.schedule = schedule;
@@ -111,9 +117,10 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
        {"their gradients, one layer", held ? 4 * memory * element : 0},
        {"its part from one layer, and their sum", held ? 0 : 2 * memory * element},
        {"a block's keys, values and scores", held ? 0 : block_elements(config, pack, pack.targets) * element},
-       {"decoder graph", pack.targets * decoder_graph_elements(config) * element},
+       {"decoder graph", decoder_graph * element},
+       // The head's gradient is made beside a piece's logits, and then scaled into a second one.
        {"vocabulary: logits of a piece, gradient of the head",
-        (2 * piece_rows * config.vocab_size + config.vocab_size * config.d_model) * element}}};
+        (std::max(2 * piece_rows * config.vocab_size, head) + head) * element}}};
   if (kept) decoding.parts.push_back(encoder_graph);
   plan.throughout = {
       "throughout",
@@ -144,7 +151,9 @@ int64_t PlanPhase::bytes() const {
   return sum;
 }
 
-int64_t MemoryPlan::total() const {
+int64_t MemoryPlan::slack() const { return tensors() / 8 + (int64_t{32} << 20); }
+
+int64_t MemoryPlan::tensors() const {
   int64_t largest = 0;
   for (const PlanPhase& phase : phases) largest = std::max(largest, phase.bytes());
   return throughout.bytes() + largest;
@@ -166,6 +175,7 @@ std::string MemoryPlan::describe() const {
   };
   add_phase(throughout);
   for (const PlanPhase& phase : phases) add_phase(phase);
+  add("workspaces and what the allocator keeps", slack());
   add("total, with the largest phase", total());
   if (budget) add("budget", *budget);
   return text;
@@ -180,17 +190,23 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
          .where = "encoder.memory_budget",
          .expected = "at least " + format_bytes(plan.total()) + " under the schedule " + name(plan.schedule),
          .found = format_bytes(budget),
-         .hint = "raise the budget, use schedule streamed or fewer documents a batch\n" + plan.describe()});
+         .hint = "raise the budget, or lower batch.documents, window or what validation does, or use the "
+                 "schedule auto\n" +
+                 plan.describe()});
   };
   if (request.schedule != EncodeSchedule::kAuto) {
     MemoryPlan plan = plan_for(model, request, request.schedule);
     if (request.budget) refuse_above(plan, *request.budget);
     return plan;
   }
-  const int64_t limit = request.budget.value_or(available_memory_bytes() / 10 * 7);
+  // What this process holds already is in the plan.
+  const int64_t machine = available_memory_bytes() + resident_memory_bytes();
+  const int64_t limit = request.budget.value_or(machine / 10 * 7);
+  std::vector<EncodeSchedule> schedules = {EncodeSchedule::kKept, EncodeSchedule::kCached,
+                                           EncodeSchedule::kStreamed};
+  if (request.preferred) schedules.insert(schedules.begin(), *request.preferred);
   MemoryPlan plan;
-  for (const EncodeSchedule schedule :
-       {EncodeSchedule::kKept, EncodeSchedule::kCached, EncodeSchedule::kStreamed}) {
+  for (const EncodeSchedule schedule : schedules) {
     plan = plan_for(model, request, schedule);
     if (plan.total() <= limit) return plan;
   }

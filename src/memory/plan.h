@@ -26,6 +26,7 @@ struct PlanGeneration {
 
 struct PlanRequest {
   EncodeSchedule schedule = EncodeSchedule::kAuto;
+  std::optional<EncodeSchedule> preferred;  // taken under `auto` where it fits
   int64_t window = 1024;
   PlanData training;
   std::optional<PlanData> validation;
@@ -56,16 +57,19 @@ struct MemoryPlan {
   std::optional<int64_t> budget;
 
   // With the largest of the phases.
-  int64_t total() const;
+  int64_t tensors() const;
+  // What comes on top: workspaces of the arithmetic library, and what the allocator keeps of what was given
+  // back. From measurements (docs/results/memory.md).
+  int64_t slack() const;
+  int64_t total() const { return tensors() + slack(); }
   // A table for people, one part a line, and the total beside the budget.
   std::string describe() const;
 };
 
 // The bytes of the largest step: the program as it stands, weights, gradients, optimiser, what grows with the
-// document, one pack of windows, the decoder; or of a validation, where that takes more. An estimate of the
-// tensors held at the peak; the allocator's slack comes on top. `auto` takes the fastest schedule that fits
-// the budget, or 70 % of the machine's free memory where none is given. Throws Error{kBudget} with the
-// numbers where the budget can't be met.
+// document, one pack of windows, the decoder; or of a validation, where that takes more. `auto` takes the
+// fastest schedule that fits the budget, or 70 % of the memory that the machine has for it where none is
+// given. Throws Error{kBudget} with the numbers where the budget can't be met.
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request);
 
 }  // namespace precis::memory

@@ -16,8 +16,6 @@ struct Dropout {
   double activation = 0.0;  // `activation_dropout`
   // One key a row, made of (seed, step, document, window); empty means evaluation: no dropout at all.
   std::vector<uint64_t> rows;
-
-  bool active() const { return !rows.empty() && (hidden > 0 || attention > 0 || activation > 0); }
 };
 
 // Names a place in the network; `layer` counts from 0, `site` is one of the constants in the model's file.

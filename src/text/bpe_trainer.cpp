@@ -143,7 +143,7 @@ void BpeTrainer::add(std::string_view text) {
   }
 }
 
-TrainedVocabulary BpeTrainer::train(int32_t vocabulary_size) const {
+TrainedVocabulary BpeTrainer::train(int32_t vocabulary_size, const StopToken* stop) const {
   if (vocabulary_size < kSmallestVocabulary) {
     throw Error(ErrorKind::kUsage, {.what = "the vocabulary is too small",
                                     .expected = "at least " + std::to_string(kSmallestVocabulary) +
@@ -179,6 +179,7 @@ TrainedVocabulary BpeTrainer::train(int32_t vocabulary_size) const {
   const size_t wanted = static_cast<size_t>(vocabulary_size) - 1;  // <mask> comes last
   std::unordered_set<Pair> merged_before;
   for (Pair pair = 0; result.tokens.size() < wanted && merger.next(pair);) {
+    throw_if_stopped(stop);
     const std::string left = result.tokens[left_of(pair)], right = result.tokens[right_of(pair)];
     // Two ways may lead to one token, and a pair may come up again behind the second.
     const auto [token, fresh] = ids.emplace(left + right, static_cast<int32_t>(result.tokens.size()));

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/stop.h"
 #include "text/tokenizer.h"
 
 namespace precis {
@@ -26,8 +27,9 @@ class BpeTrainer {
   void add(std::string_view text);
 
   // At most `vocabulary_size` tokens, fewer where the texts hold no more pairs. Throws Error{kUsage} below
-  // kSmallestVocabulary. The same texts in any order give the same vocabulary.
-  TrainedVocabulary train(int32_t vocabulary_size) const;
+  // kSmallestVocabulary, Error with the stop's reason between two merges. The same texts in any order give
+  // the same vocabulary.
+  TrainedVocabulary train(int32_t vocabulary_size, const StopToken* stop = nullptr) const;
 
   static constexpr int32_t kSmallestVocabulary = 4 + 256 + 1;
 

@@ -59,6 +59,21 @@ std::vector<ResumePoint> of_newest_run(const fs::path& folder, const LogSink& si
   return points;
 }
 
+// The first whole one. Tells of those before it.
+std::optional<ResumePoint> first_whole(const std::vector<ResumePoint>& points, const LogSink& sink) {
+  for (const ResumePoint& point : points) {
+    try {
+      return open_checkpoint(point.path);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kModel) throw;
+      log(sink, LogLevel::kWarning,
+          "FALLING BACK: the checkpoint " + point.path.string() +
+              " is damaged, the one before it is used: " + error.what());
+    }
+  }
+  return std::nullopt;
+}
+
 void link_to(FileSystem& files, const fs::path& folder, const char* link, int64_t step) {
   replace_link(files, checkpoint_name(step), folder / link);
 }
@@ -81,7 +96,6 @@ fs::path save_checkpoint(FileSystem& files, const fs::path& folder, const Checkp
                     {"tokenizer_digest", state.tokenizer_digest},
                     {"torch_version", TORCH_VERSION}},
                    /*replace=*/true);
-  verify_directory(target);
   link_to(files, folder, "latest", state.step);
   if (state.best) {
     link_to(files, folder, "best", state.best->step);
@@ -113,26 +127,26 @@ ResumePoint open_checkpoint(const fs::path& path) {
 }
 
 std::optional<ResumePoint> newest_checkpoint(const fs::path& folder, const LogSink& sink) {
-  for (const ResumePoint& point : of_newest_run(folder, sink)) {
-    try {
-      return open_checkpoint(point.path);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kModel) throw;
-      log(sink, LogLevel::kWarning,
-          "FALLING BACK: the checkpoint " + point.path.string() +
-              " is damaged, the one before it is used: " + error.what());
-    }
-  }
+  if (std::optional<ResumePoint> point = first_whole(of_newest_run(folder, sink), sink)) return point;
   if (!fs::is_directory(folder) || list_checkpoints(folder).empty()) return std::nullopt;
   throw Error(ErrorKind::kModel,
-              {.what = "no checkpoint in this folder is whole",
+              {.what = "no checkpoint of the newest run in this folder is whole",
                .where = folder.string(),
-               .hint = "--resume never starts again; the damaged ones stay until overwritten"});
+               .hint = "name another with --resume PATH, or start again with --resume never"});
 }
 
 bool is_newest(const ResumePoint& point, const fs::path& folder) {
-  const std::vector<ResumePoint> points = of_newest_run(folder, {});
-  return !points.empty() && fs::equivalent(points.front().path, point.path);
+  const std::optional<ResumePoint> newest = first_whole(of_newest_run(folder, {}), {});
+  return newest && fs::equivalent(newest->path, point.path);
+}
+
+bool holds_checkpoint(const fs::path& folder, int64_t step, const std::string& run) {
+  try {
+    return read_state(folder / checkpoint_name(step)).run == run;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kModel) throw;
+    return false;
+  }
 }
 
 void load_optimizer(Optimizer& optimizer, const ResumePoint& point) {
@@ -151,7 +165,7 @@ void load_optimizer(Optimizer& optimizer, const ResumePoint& point) {
     entry.file->read(info.name, tensor.mutable_data_ptr(), tensor.nbytes());
     state.emplace_back(info.name, tensor);
   }
-  optimizer.load_state(state, point.state.step, path.string());
+  optimizer.load_state(state, point.state.optimizer_steps, path.string());
 }
 
 }  // namespace precis::train

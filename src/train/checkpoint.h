@@ -27,6 +27,8 @@ struct BestSoFar {
   std::string metric;
   double value = 0.0;
   int64_t step = 0;
+  std::string run;      // whose checkpoint it is
+  std::string measure;  // digest of the metric, the rows and the settings that the value came from
 };
 
 // trainer.json. Checkpoints are written between updates alone, so nothing of an accumulation is ever left
@@ -35,14 +37,15 @@ struct TrainerState {
   std::string run;  // begins with the time the run began, so that the newest run sorts last
   int64_t step = 0;
   int64_t validated_step = -1;  // the last step that was validated
+  int64_t optimizer_steps = 0;  // fewer than `step` where another optimiser began in between
   SamplerState sampler;
   std::optional<BestSoFar> best;
   double seconds = 0.0;  // of training, all sessions together
   std::string encode_schedule;
   std::string model_digest;      // of the directory that training started from
   std::string tokenizer_digest;  // of the checkpoint's own
-  std::string data_digest;  // of the training examples' ids
-  Json config;              // config_to_json
+  std::string data_digest;       // of the training examples' ids
+  Json config;                   // config_to_json
 
   Json to_json() const;
   // Throws Error{kModel} naming the field.
@@ -57,9 +60,9 @@ struct CheckpointParts {
   const Json& generation_config;
 };
 
-// Writes `folder`/step-NNNNNNNN, reads it back against its digests, then points `latest` to it, and `best` to
-// the best so far (no `best` where there is none). Returns its path. A checkpoint of that step is replaced.
-// On any error the earlier ones and the links stand as they were.
+// Writes `folder`/step-NNNNNNNN, having read it back against its digests, then points `latest` to it, and
+// `best` to the best so far (no `best` where there is none). Returns its path. A checkpoint of that step is
+// replaced. On any error the earlier ones and the links stand as they were.
 std::filesystem::path save_checkpoint(FileSystem& files, const std::filesystem::path& folder,
                                       const CheckpointParts& parts, const TrainerState& state);
 
@@ -79,8 +82,11 @@ ResumePoint open_checkpoint(const std::filesystem::path& path);
 // warning; where all are damaged: Error{kModel}. Nothing where there is none.
 std::optional<ResumePoint> newest_checkpoint(const std::filesystem::path& folder, const LogSink& log);
 
-// Whether it is the one that newest_checkpoint() tries first.
+// Whether it is the one that newest_checkpoint() gives.
 bool is_newest(const ResumePoint& point, const std::filesystem::path& folder);
+
+// Whether `folder` has a checkpoint of that step and run.
+bool holds_checkpoint(const std::filesystem::path& folder, int64_t step, const std::string& run);
 
 // The optimiser's tensors of a checkpoint. Throws Error{kModel}.
 void load_optimizer(Optimizer& optimizer, const ResumePoint& point);

@@ -4,7 +4,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
+
 namespace precis::train {
+
+ScheduleName schedule_name(const std::string& text) {
+  if (text == "constant") return ScheduleName::kConstant;
+  if (text == "linear") return ScheduleName::kLinear;
+  if (text == "inverse_sqrt") return ScheduleName::kInverseSqrt;
+  throw Error(ErrorKind::kUsage, {.what = "unknown schedule", .where = "schedule.name", .found = text});
+}
 
 double Schedule::at(int64_t t, double time_fraction) const {
   if (t <= warmup_steps) return rate * static_cast<double>(t) / static_cast<double>(warmup_steps);

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <string>
 
 namespace precis::train {
 
 enum class ScheduleName { kConstant, kLinear, kInverseSqrt };
+
+// "constant", "linear", "inverse_sqrt"; Error{kUsage} for anything else.
+ScheduleName schedule_name(const std::string& text);
 
 struct Schedule {
   ScheduleName name = ScheduleName::kLinear;

@@ -13,7 +13,7 @@ namespace precis::train {
 namespace {
 
 constexpr int64_t kMost = int64_t{1} << 53;  // integers that survive any JSON reader
-constexpr int64_t kMostCounted = 1'000'000;   // factors of numbers of rows and updates
+constexpr int64_t kMostCounted = 1'000'000;  // factors of numbers of rows and updates
 
 enum Flags : unsigned { kPlain = 0, kRequired = 1, kGuarded = 2 };
 
@@ -93,7 +93,8 @@ ConfigKey integer(const char* name, int64_t low, unsigned flags, const char* doc
 template <class Access>
 ConfigKey optional_integer(const char* name, int64_t low, unsigned flags, const char* doc, Access access,
                            int64_t high = kMost) {
-  ConfigKey key{.name = name, .type = integer_type(low, high), .doc = doc, .guarded = (flags & kGuarded) != 0};
+  ConfigKey key{
+      .name = name, .type = integer_type(low, high), .doc = doc, .guarded = (flags & kGuarded) != 0};
   key.set = set_integer(access, low, high);
   return make_optional(std::move(key), access);
 }
@@ -201,6 +202,12 @@ ConfigKey budget_key() {
   key.doc = "Most memory to plan for; refused before the first step where it can't be met.";
   key.set = [=](TrainConfig& config, const Json& value) {
     if (value.is_number_integer()) return set_integer(access, 1, kMost)(config, value);
+    if (value.is_number_float()) {  // 6e9
+      const double bytes = value.get<double>();
+      if (!(bytes >= 1 && bytes <= static_cast<double>(kMost) && bytes == std::floor(bytes))) return false;
+      access(config) = static_cast<int64_t>(bytes);
+      return true;
+    }
     if (!value.is_string()) return false;
     try {
       access(config) = parse_bytes(value.get<std::string>(), "", ErrorKind::kConfig);

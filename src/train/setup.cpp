@@ -75,8 +75,9 @@ memory::StepDropout dropout_rates(const TrainConfig& config, const models::BartC
   return rates;
 }
 
-Generation make_generation(const TrainConfig& config, const models::BartConfig& model, const LogSink& sink) {
-  const std::optional<Json> own = read_generation_config(config.model);
+Generation make_generation(const TrainConfig& config, const std::filesystem::path& start,
+                           const models::BartConfig& model, const LogSink& sink) {
+  const std::optional<Json> own = read_generation_config(start);
   Json json = own.value_or(Json::object());
   if (!own) {  // an older model keeps its generation settings in config.json
     for (const char* key : generate::kGenerationKeys) {
@@ -103,7 +104,8 @@ Generation make_generation(const TrainConfig& config, const models::BartConfig& 
   const bool given = config.origin.count("validation.max_length") > 0;
   json["max_length"] = given ? config.validation.max_length
                              : std::min(config.validation.max_length, model.max_position_embeddings);
-  const std::string where = given ? config.origin.at("validation.max_length") + ": validation" : config.model;
+  const std::string where =
+      given ? config.origin.at("validation.max_length") + ": validation" : start.string();
   try {
     return {json, generate::resolve_generation_config(json, where, model, Json::object(), sink)};
   } catch (const Error& error) {
@@ -124,17 +126,20 @@ OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config) {
 
 Setup prepare(const TrainConfig& config, const std::filesystem::path& start, const LogSink& sink,
               const StopToken* stop, const ReadingProgress& progress) {
-  read_model_config(config.model);  // tells a missing directory from one that is no model
+  const bool resumed = start != config.model;
+  std::error_code unreadable;
+  const bool gone = resumed && !std::filesystem::exists(config.model, unreadable);
+  if (!gone) read_model_config(config.model);  // tells a missing directory from one that is no model
   const models::BartConfig model = models::BartConfig::load(start);
   refuse_layerdrop(model, start.string() + "/config.json");
   Tokenizer tokenizer = Tokenizer::load(start);
   Setup setup{.tokenizer = tokenizer,
               .tokenizer_digest = digest_of_tokenizer(tokenizer),
               .model_config = model,
-              .model_digest = digest_of_model(config.model),
+              .model_digest = gone ? "missing" : digest_of_model(config.model),
               .training = {},
               .validation = {},
-              .generation = make_generation(config, model, sink),
+              .generation = make_generation(config, start, model, sink),
               .window = config.window.value_or(model.max_position_embeddings)};
   memory::piece_length(model, setup.window, 0);  // refuses a window before the data is read
   if (setup.window < model.max_position_embeddings) {
@@ -172,9 +177,10 @@ memory::PlanData plan_data(const Dataset& set, int64_t documents) {
 }  // namespace
 
 memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
-                             const std::string& schedule) {
+                             const std::string& before) {
   memory::PlanRequest request;
-  request.schedule = memory::parse_schedule(schedule);
+  request.schedule = memory::parse_schedule(config.encoder.schedule);
+  if (!before.empty()) request.preferred = memory::parse_schedule(before);
   request.window = setup.window;
   request.training = plan_data(setup.training, config.batch.documents);
   if (setup.validation) {

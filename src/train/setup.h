@@ -39,9 +39,11 @@ struct Setup {
 
 using ReadingProgress = std::function<void(int64_t rows, int64_t tokens)>;
 
-// Reads the tokenizer and the model's configuration in `start`, which is `config.model` or the checkpoint that
-// a run goes on from, and all rows; no weights yet. Says through `sink` what was skipped or cut. Throws what load_dataset throws, Error{kModel} for the model's files,
-// Error{kUsage} for a window or a length that the model can't take, Error{kUnsupported} for layerdrop.
+// Reads the tokenizer and the model's configuration in `start`, which is `config.model` or the checkpoint
+// that a run goes on from, and all rows; no weights yet. Of a resumed run's `config.model` only the digest is
+// wanted. Says through `sink` what was skipped or cut. Throws what load_dataset throws, Error{kModel} for the
+// model's files, Error{kUsage} for a window or a length that the model can't take, Error{kUnsupported} for
+// layerdrop.
 Setup prepare(const TrainConfig& config, const std::filesystem::path& start, const LogSink& sink,
               const StopToken* stop, const ReadingProgress& progress);
 
@@ -51,13 +53,16 @@ int64_t last_step(const TrainConfig& config, int64_t rows, int64_t step, Sampler
 // The three rates of an update's dropout: the model's own, or what the configuration sets in their place.
 memory::StepDropout dropout_rates(const TrainConfig& config, const models::BartConfig& model);
 
-// The settings that `validation` gives a model, beside those of its own that say nothing of lengths.
-Generation make_generation(const TrainConfig& config, const models::BartConfig& model, const LogSink& sink);
+// The settings that `validation` gives a model, beside those of its own in `start` that say nothing of
+// lengths.
+Generation make_generation(const TrainConfig& config, const std::filesystem::path& start,
+                           const models::BartConfig& model, const LogSink& sink);
 
 OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config);
 
-// Throws Error{kBudget}. `schedule` replaces `auto`: a resumed run keeps the one it had.
+// Throws Error{kBudget}. Under `auto` a resumed run keeps the schedule it had, `before`, where that still
+// fits.
 memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
-                             const std::string& schedule);
+                             const std::string& before);
 
 }  // namespace precis::train

@@ -14,8 +14,10 @@
 #include "base/memory_use.h"
 #include "base/random.h"
 #include "io/atomic_directory.h"
+#include "io/digest.h"
 #include "train/metrics.h"
 #include "train/output_folder.h"
+#include "train/resume.h"
 #include "train/schedule.h"
 
 namespace precis::train {
@@ -26,41 +28,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The time of its beginning, by which runs sort: two of one folder may begin in one second.
-std::string new_run_name() {
-  std::timespec now = {};
-  std::timespec_get(&now, TIME_UTC);
-  std::tm utc = {};
-  gmtime_r(&now.tv_sec, &utc);
-  char text[32], fraction[16];
-  std::strftime(text, sizeof text, "%Y%m%dT%H%M%S", &utc);
-  std::snprintf(fraction, sizeof fraction, ".%09ldZ", now.tv_nsec);
-  return std::string(text) + fraction;
-}
-
 at::ScalarType scalar_type(const std::string& precision) {
   return precision == "float64" ? at::kDouble : at::kFloat;
 }
 
-ScheduleName schedule_name(const std::string& name) {
-  if (name == "constant") return ScheduleName::kConstant;
-  return name == "linear" ? ScheduleName::kLinear : ScheduleName::kInverseSqrt;
-}
-
-std::optional<ResumePoint> find_resume_point(const TrainRequest& request, const LogSink& sink) {
-  if (request.resume == "never") return std::nullopt;
-  if (request.resume == "auto") return newest_checkpoint(request.config.output, sink);
-  ResumePoint point = open_checkpoint(request.resume);
-  // From an older checkpoint, or from another folder's, a new run begins: so `auto` follows it from then on,
-  // and not what was given up.
-  if (!is_newest(point, request.config.output)) point.state.run = new_run_name();
-  return point;
-}
-
-bool keeps_state_of(const OptimizerOptions& options, const ResumePoint& resumed) {
-  const auto before = resumed.state.config.find("optimizer.name");
-  return before != resumed.state.config.end() && before->is_string() &&
-         state_tensors(optimizer_name(before->get<std::string>())) == state_tensors(options.name);
+// What a validation's value depends on besides the weights.
+std::string measure_of(const TrainConfig& config, const Setup& setup) {
+  if (!setup.validation) return "";
+  const Json settings = {config.effective_metric(), setup.validation->digest, setup.generation.json,
+                         setup.window};
+  return sha256(dump_json(settings)).substr(0, 16);
 }
 
 class Trainer {
@@ -77,16 +54,28 @@ class Trainer {
         model_(models::BartModel::load(resumed ? resumed->path.string() : config_.model,
                                        scalar_type(config_.precision))),
         sampler_(setup_.training.counts.examples, static_cast<uint64_t>(config_.seed)),
-        dropout_(dropout_rates(config_, setup_.model_config)) {
-    state_.run = resumed ? resumed->state.run : new_run_name();
+        dropout_(dropout_rates(config_, setup_.model_config)),
+        measure_(measure_of(config_, setup_)) {
+    state_.run = new_run_name();
     state_.model_digest = setup_.model_digest;
     state_.tokenizer_digest = setup_.tokenizer_digest;
     state_.data_digest = setup_.training.digest;
     state_.config = config_to_json(config_);
-    if (resumed) take_over(*resumed, request.allow_change);
+    if (resumed) {
+      state_ = state_from(*resumed, state_, measure_, folder_, request.allow_change, sink_);
+      saved_step_ = state_.step;
+      saved_path_ = resumed->path;
+      seconds_before_ = state_.seconds;
+      sampler_.set_state(state_.sampler);
+    }
     total_steps_ = last_step(config_, setup_.training.counts.examples, state_.step, sampler_.state());
-    const bool keep = resumed && config_.encoder.schedule == "auto";
-    plan_ = make_plan(config_, setup_, model_, keep ? state_.encode_schedule : config_.encoder.schedule);
+    plan_ = make_plan(config_, setup_, model_, resumed ? state_.encode_schedule : "");
+    if (resumed && config_.encoder.schedule == "auto" &&
+        memory::name(plan_.schedule) != state_.encode_schedule) {
+      log(sink_, LogLevel::kWarning,
+          "the schedule " + state_.encode_schedule + " no longer fits: from here on it is " +
+              memory::name(plan_.schedule));
+    }
     state_.encode_schedule = memory::name(plan_.schedule);
     if (observer_.on_plan) observer_.on_plan(plan_);
   }
@@ -97,7 +86,7 @@ class Trainer {
     model_.set_requires_grad(true);
     const OptimizerOptions options = optimizer_options(config_.optimizer);
     optimizer_.emplace(model_.parameters(), options);
-    if (resumed && keeps_state_of(options, *resumed)) {
+    if (resumed && keeps_optimizer_state(*resumed, options.name)) {
       load_optimizer(*optimizer_, *resumed);
     } else if (resumed) {
       log(sink_, LogLevel::kWarning, "the optimiser is another one: its state begins anew");
@@ -110,6 +99,8 @@ class Trainer {
       // Asked once an update: with a time limit the answer changes by itself, and the last update must be
       // saved.
       bool last = over();
+      if (resumed && state_.run != resumed->state.run)
+        save();                                 // it has a checkpoint of its own from the start
       if (resumed || last) after_update(last);  // what the earlier session did not come to
       while (!last) {
         update();
@@ -133,28 +124,6 @@ class Trainer {
   }
 
  private:
-  void take_over(const ResumePoint& resumed, const std::vector<std::string>& allowed) {
-    check_unchanged(resumed.state, state_, allowed);
-    state_.step = saved_step_ = resumed.state.step;
-    saved_path_ = resumed.path;
-    state_.validated_step = resumed.state.validated_step;
-    state_.encode_schedule = resumed.state.encode_schedule;
-    seconds_before_ = resumed.state.seconds;
-    SamplerState place = resumed.state.sampler;
-    if (resumed.state.data_digest != state_.data_digest) {
-      place.position = 0;  // a place among other rows says nothing of these
-      log(sink_, LogLevel::kWarning,
-          "the data are others: epoch " + std::to_string(place.epoch + 1) + " begins again with them");
-    }
-    sampler_.set_state(place);
-    state_.sampler = place;
-    const std::optional<BestSoFar>& best = resumed.state.best;
-    if (best && best->metric == config_.effective_metric() &&
-        fs::is_directory(folder_ / checkpoint_name(best->step))) {
-      state_.best = best;
-    }
-  }
-
   // What is worth it is saved before an error ends the run.
   void leave(ErrorKind reason) {
     const bool worth = reason != ErrorKind::kIo && !broken_;
@@ -263,7 +232,7 @@ class Trainer {
     const std::string metric = config_.effective_metric();
     const double value = result.metric(metric);
     const bool best = !state_.best || is_better(metric, value, state_.best->value);
-    if (best) state_.best = BestSoFar{metric, value, state_.step};
+    if (best) state_.best = BestSoFar{metric, value, state_.step, state_.run, measure_};
     Json fields = {{"loss", result.loss},
                    {"target_tokens", result.tokens},
                    {"documents", result.documents},
@@ -281,6 +250,7 @@ class Trainer {
 
   void save() {
     state_.seconds = seconds();
+    state_.optimizer_steps = optimizer_->steps();
     const fs::path path = save_checkpoint(files_, folder_,
                                           {.model = model_,
                                            .optimizer = *optimizer_,
@@ -305,7 +275,7 @@ class Trainer {
                  {"parameters", parameters},
                  {"training_documents", setup_.training.counts.examples},
                  {"validation_documents", setup_.validation ? setup_.validation->counts.examples : 0},
-                 {"schedule", memory::name(plan_.schedule)},
+                 {"encode_schedule", state_.encode_schedule},
                  {"planned_bytes", plan_.total()}});
   }
 
@@ -328,6 +298,7 @@ class Trainer {
   std::optional<Optimizer> optimizer_;
   Sampler sampler_;
   memory::StepDropout dropout_;
+  std::string measure_;
   memory::MemoryPlan plan_;
   std::optional<MetricsLog> metrics_;
   TrainerState state_;
@@ -350,7 +321,7 @@ TrainOutcome train(const TrainRequest& request, FileSystem& files, const LogSink
     lock.emplace(request.config.output);
     remove_stages(files, request.config.output);
   }
-  const std::optional<ResumePoint> resumed = find_resume_point(request, sink);
+  const std::optional<ResumePoint> resumed = find_resume_point(request.resume, request.config.output, sink);
   Setup setup = prepare(request.config, resumed ? resumed->path : fs::path(request.config.model), sink, stop,
                         observer.on_reading);
   TrainRequest resolved = request;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "memory/gradient.h"
 #include "train/checkpoint.h"
 #include "train/schema.h"
 
@@ -65,6 +66,7 @@ Json TrainerState::to_json() const {
                {"run", run},
                {"step", step},
                {"validated_step", validated_step},
+               {"optimizer_steps", optimizer_steps},
                {"epoch", sampler.epoch},
                {"position", sampler.position},
                {"best", nullptr},
@@ -74,7 +76,13 @@ Json TrainerState::to_json() const {
                {"tokenizer_digest", tokenizer_digest},
                {"data_digest", data_digest},
                {"config", config}};
-  if (best) json["best"] = {{"metric", best->metric}, {"value", best->value}, {"step", best->step}};
+  if (best) {
+    json["best"] = {{"metric", best->metric},
+                    {"value", best->value},
+                    {"step", best->step},
+                    {"run", best->run},
+                    {"measure", best->measure}};
+  }
   return json;
 }
 
@@ -87,15 +95,22 @@ TrainerState TrainerState::from_json(const Json& json, const std::string& where)
   state.run = text(json, "run", where);
   state.step = integer(json, "step", where);
   state.validated_step = integer(json, "validated_step", where, -1);
+  state.optimizer_steps = integer(json, "optimizer_steps", where);
   state.sampler = {integer(json, "epoch", where), integer(json, "position", where)};
   const Json& best = member(json, "best", where);
   if (!best.is_null()) {
     if (!best.is_object()) bad_field(where, "best", "an object or null");
     state.best =
-        BestSoFar{text(best, "metric", where), real(best, "value", where), integer(best, "step", where)};
+        BestSoFar{text(best, "metric", where), real(best, "value", where), integer(best, "step", where),
+                  text(best, "run", where), text(best, "measure", where)};
   }
   state.seconds = real(json, "seconds", where);
   state.encode_schedule = text(json, "encode_schedule", where);
+  try {
+    memory::parse_schedule(state.encode_schedule);
+  } catch (const Error&) {
+    bad_field(where, "encode_schedule", "the name of a schedule");
+  }
   state.model_digest = text(json, "model_digest", where);
   state.tokenizer_digest = text(json, "tokenizer_digest", where);
   state.data_digest = text(json, "data_digest", where);

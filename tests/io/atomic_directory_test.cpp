@@ -189,11 +189,11 @@ TEST(AtomicDirectory, WithoutExchangeAFailureAnywhereLeavesTheOldOrTheNew) {
 TEST(AtomicDirectory, WithoutExchangeAKillBetweenTheTwoStepsLosesNothing) {
   const TemporaryDirectory folder;
   save(posix_file_system(), folder / ".tmp-d-0", 2);
-  save(posix_file_system(), folder / ".old-d", 1);
+  save(posix_file_system(), folder / ".precis-old-d", 1);
   EXPECT_EQ(remove_stages(posix_file_system(), folder.path()), 2);
   EXPECT_EQ(verify_directory(folder / "d")["step"], 1);
 
-  save(posix_file_system(), folder / ".old-d", 0);  // as when the kill came behind them
+  save(posix_file_system(), folder / ".precis-old-d", 0);  // as when the kill came behind them
   EXPECT_EQ(remove_stages(posix_file_system(), folder.path()), 1);
   EXPECT_EQ(verify_directory(folder / "d")["step"], 1);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);

@@ -31,17 +31,19 @@ models::BartModel wide_bart() {
 }
 
 // What the step itself takes, above the program, the weights and what stands beside them.
-int64_t of_the_step(const MemoryPlan& plan) { return plan.total() - plan.throughout.bytes(); }
+int64_t of_the_step(const MemoryPlan& plan) { return plan.tensors() - plan.throughout.bytes(); }
 
 struct Case {
   int64_t documents, text, query, target, window;
-  double attention_dropout = 0;
+  double attention_dropout = 0, hidden_dropout = 0;
 };
 
 TEST(MemoryPlan, IsNotBelowAndNotFarAboveWhatAStepHolds) {
   const models::BartModel model = wide_bart();
-  for (const Case& c : {Case{1, 8000, 0, 60, 256}, Case{1, 8000, 20, 200, 64}, Case{16, 700, 0, 60, 128},
-                        Case{40, 60, 0, 30, 256}, Case{1, 2000, 0, 60, 256, 0.1}}) {
+  for (const Case& c : {Case{1, 6000, 0, 60, 256}, Case{1, 5000, 20, 200, 64}, Case{8, 700, 0, 60, 128},
+                        Case{24, 60, 0, 30, 256}, Case{2, 380, 0, 20, 256}, Case{16, 166, 0, 60, 128},
+                        Case{8, 200, 0, 200, 256, 0.1}, Case{1, 20, 0, 12, 256},
+                        Case{1, 2000, 0, 60, 256, 0.1}, Case{4, 900, 0, 60, 256, 0, 0.1}}) {
     std::vector<Example> examples;
     for (int64_t i = 0; i < c.documents; ++i) {
       examples.push_back(example(c.text, c.target - 2, static_cast<uint64_t>(i), c.query));
@@ -59,6 +61,7 @@ TEST(MemoryPlan, IsNotBelowAndNotFarAboveWhatAStepHolds) {
       options.schedule = schedule;
       options.window = c.window;
       options.dropout.attention = c.attention_dropout;
+      options.dropout.hidden = c.hidden_dropout;
       PeakMeter::instance().reset();
       accumulate_gradient(model, examples, options);
       const double share = static_cast<double>(PeakMeter::instance().peak()) / static_cast<double>(planned);
@@ -92,6 +95,11 @@ TEST(MemoryPlan, AutoTakesTheFastestThatFits) {
   }
   EXPECT_GT(totals[0], totals[1]);
   EXPECT_GT(totals[1], totals[2]);
+  request.budget = totals[1] + (int64_t{1} << 20);
+  request.preferred = EncodeSchedule::kStreamed;  // of a resumed run
+  EXPECT_EQ(plan_of(EncodeSchedule::kAuto).schedule, EncodeSchedule::kStreamed);
+  request.preferred = EncodeSchedule::kKept;
+  EXPECT_EQ(plan_of(EncodeSchedule::kAuto).schedule, EncodeSchedule::kCached);
   request.budget = totals[2] / 2;
   EXPECT_THAT(error_of([&] { plan_of(EncodeSchedule::kAuto); }, ErrorKind::kBudget),
               HasSubstr("under the schedule streamed"));

@@ -2,10 +2,15 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import time
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from train_support import bytes_of, checkpoints, config_of, events, train, write_model, write_world
+from train_support import PROGRAM, bytes_of, checkpoints, config_of, events, train, write_model, write_world
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +21,6 @@ def world(tmp_path_factory):
 def test_resume_is_bitwise_across_an_epoch_and_with_dropout(world, tmp_path):
     """10 rows, 4 an update: 12 updates end epochs inside updates."""
     train(tmp_path, config_of(world, tmp_path / "whole", checkpoint={"keep": 9}))
-    train(tmp_path, config_of(world, tmp_path / "parts", steps=5, checkpoint={"keep": 9}))
-    # The linear schedule looks at the number of updates: both runs must have the same one.
-    shutil.rmtree(tmp_path / "parts")
     shutil.copytree(tmp_path / "whole", tmp_path / "parts", symlinks=True)
     for name in ("step-00000008", "step-00000012"):
         shutil.rmtree(tmp_path / "parts" / name)
@@ -124,9 +126,10 @@ def test_a_checkpoint_of_another_folder(world, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     train(tmp_path, short(world, first, steps=2))
     done = train(tmp_path, short(world, second, steps=2), "--resume", str(first / "step-00000002"))
-    assert done.stdout.strip() == str(first / "step-00000002")  # its end already: nothing to save
+    assert done.stdout.strip() == str(second / "step-00000002")  # its end already, and yet whole in this folder
+    assert bytes_of(first / "step-00000002") == bytes_of(second / "step-00000002")
     done = train(tmp_path, short(world, second, steps=3, data={"validation": []}), "--resume", str(first / "latest"))
-    assert done.stdout.strip() == str(second / "step-00000003") and checkpoints(second) == ["step-00000003"]
+    assert done.stdout.strip() == str(second / "step-00000003") and checkpoints(second)[-1] == "step-00000003"
     assert not (second / "best").is_symlink()  # its checkpoint stayed in the other folder
 
 
@@ -159,10 +162,85 @@ def test_an_allowed_optimizer(world, tmp_path, before, after, told):
     assert checkpoints(tmp_path / "out") == ["step-00000002", "step-00000004"]
 
 
+def test_a_new_optimizer_counts_its_own_updates(world, tmp_path):
+    """Two sessions of adam behind one of sgd are one long one: the correction of its moments counts from its start."""
+    config = short(world, tmp_path / "whole", steps=2, optimizer={"name": "sgd"}, schedule={"name": "constant"})
+    train(tmp_path, config)
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts", symlinks=True)
+    config["optimizer"]["name"] = "adam"
+    train(tmp_path, {**config, "steps": 6}, "--allow-change", "optimizer.name")
+    config["output"] = str(tmp_path / "parts")
+    train(tmp_path, {**config, "steps": 4}, "--allow-change", "optimizer.name")
+    train(tmp_path, {**config, "steps": 6})
+    assert bytes_of(tmp_path / "whole" / "latest") == bytes_of(tmp_path / "parts" / "latest")
+
+
 def test_an_allowed_precision(world, tmp_path):
     train(tmp_path, short(world, tmp_path / "out", steps=2))
     train(tmp_path, short(world, tmp_path / "out", steps=4, precision="float64"), "--allow-change", "precision")
-    assert events(tmp_path / "out", "step")[-1]["step"] == 4
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        saved = load_file(tmp_path / "out" / "latest" / name).values()
+        assert {tensor.dtype for tensor in saved} == {torch.float64}, name
+
+
+def test_an_allowed_seed_begins_its_epoch_again(world, tmp_path):
+    config = short(world, tmp_path / "out", steps=None, epochs=1, batch={"documents": 1, "accumulation": 4})
+    train(tmp_path, config)
+    assert events(tmp_path / "out", "step")[-1]["step"] == 3
+    done = train(tmp_path, config, "seed=8", "--allow-change", "seed")
+    assert "epoch 1 begins again" in done.stderr and events(tmp_path / "out", "step")[-1]["step"] == 6
+
+
+def test_a_best_that_another_run_has_overwritten_is_forgotten(world, tmp_path):
+    """Without learning every validation is alike, and the first one is the best."""
+    out = tmp_path / "out"
+    config = config_of(world, out, steps=6, optimizer={"learning_rate": 0}, checkpoint={"every": 2, "keep": 9},
+                       validation={"every": 2, "generate": False})
+    train(tmp_path, config)
+    assert (out / "best").resolve().name == "step-00000002"
+    train(tmp_path, config, "steps=2", "--resume", "never")
+    train(tmp_path, config, "steps=8", "--resume", str(out / "step-00000006"))
+    assert (out / "best").resolve().name == "step-00000008"
+
+
+def test_a_best_of_other_validation_rows_is_forgotten(world, tmp_path):
+    out = tmp_path / "out"
+    config = config_of(world, out, steps=2, optimizer={"learning_rate": 0}, validation={"generate": False})
+    train(tmp_path, config)
+    done = train(tmp_path, config, "steps=4", "validation.documents=2")
+    assert "best so far is forgotten" in done.stderr and (out / "best").resolve().name == "step-00000004"
+    done = train(tmp_path, config, "steps=6", "validation.documents=2")
+    assert "forgotten" not in done.stderr and (out / "best").resolve().name == "step-00000004"
+
+
+def test_a_resumed_run_needs_its_model_directory_no_more(world, tmp_path):
+    shutil.copytree(world / "model", tmp_path / "model")
+    config = short(world, tmp_path / "out", steps=2, model=str(tmp_path / "model"))
+    train(tmp_path, config)
+    written = (tmp_path / "out" / "latest" / "generation_config.json").read_bytes()
+    (tmp_path / "model" / "generation_config.json").write_text('{"no_repeat_ngram_size": 5}')
+    train(tmp_path, config, "steps=3")
+    assert (tmp_path / "out" / "latest" / "generation_config.json").read_bytes() == written
+    shutil.rmtree(tmp_path / "model")
+    assert "model was" in train(tmp_path, config, "steps=4", expect=2).stderr
+    train(tmp_path, config, "steps=4", "--allow-change", "model")
+    assert (tmp_path / "out" / "latest" / "generation_config.json").read_bytes() == written
+
+
+def test_a_run_that_a_signal_interrupts_is_the_whole_run(world, tmp_path):
+    steps = 60
+    train(tmp_path, short(world, tmp_path / "whole", steps=steps, checkpoint={"every": 0}))
+    config = short(world, tmp_path / "parts", steps=steps, checkpoint={"every": 0})
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    process = subprocess.Popen([PROGRAM, "train", "config.yaml", "--quiet"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    metrics = tmp_path / "parts" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and len(events(tmp_path / "parts", "step")) >= 3):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    train(tmp_path, config)
+    assert 0 < events(tmp_path / "parts", "start")[-1]["step"] < steps
+    assert bytes_of(tmp_path / "whole" / "latest") == bytes_of(tmp_path / "parts" / "latest")
 
 
 def test_allowed_data_begin_their_epoch_again(world, tmp_path):

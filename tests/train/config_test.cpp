@@ -140,6 +140,15 @@ TEST(Config, RequiredKeysAndContradictions) {
   EXPECT_THAT(refusal("epochs: 9007199254740992\n"), HasSubstr("<= 1000000"));
 }
 
+TEST(Config, AnAmountOfMemoryMayBeWrittenInEveryWay) {
+  for (const char* amount : {"6e9", "6000000000", "6.0e9", "6GB"}) {
+    EXPECT_EQ(parse("", {std::string("encoder.memory_budget=") + amount}).encoder.memory_budget,
+              6'000'000'000);
+  }
+  EXPECT_THAT(refusal("", {"encoder.memory_budget=1.5"}), HasSubstr("an amount of memory"));
+  EXPECT_THAT(refusal("", {"encoder.memory_budget=1e300"}), HasSubstr("an amount of memory"));
+}
+
 TEST(Config, WhatIsNotBuiltIsRefused) {
   EXPECT_THAT(refusal("objective: denoise\n", {}, ErrorKind::kUnsupported), HasSubstr("not built yet"));
   EXPECT_THAT(refusal("precision: bfloat16\n", {}, ErrorKind::kUnsupported),
