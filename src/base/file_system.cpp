@@ -171,6 +171,14 @@ Path temporary_beside(const Path& path) {
   return parent_directory(plain) / (".tmp-" + plain.filename().string().substr(0, kShown) + suffix);
 }
 
+std::string name_of_temporary(const std::string& file_name) {
+  constexpr size_t kPrefix = 5, kSuffix = 17;  // ".tmp-", "-" and 16 digits
+  if (!file_name.starts_with(".tmp-") || file_name.size() <= kPrefix + kSuffix) return "";
+  const std::string suffix = file_name.substr(file_name.size() - kSuffix);
+  if (suffix[0] != '-' || suffix.find_first_not_of("0123456789abcdef", 1) != std::string::npos) return "";
+  return file_name.substr(kPrefix, file_name.size() - kPrefix - kSuffix);
+}
+
 namespace {
 
 // A device or a pipe must not be renamed over, and a directory can't be: told before the long work.

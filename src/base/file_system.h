@@ -57,6 +57,8 @@ void remove_tree(FileSystem& files, const std::filesystem::path& path);
 
 // A name beside `path` that no other process or thread uses: "<folder>/.tmp-<name>-<random>".
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
+// The <name> of such a file name; empty for any other. A long name was cut.
+std::string name_of_temporary(const std::string& file_name);
 
 // A file that is written beside `path` and takes its place at commit(): readers see the old bytes or the new,
 // never a part. Without a commit nothing of it is left.

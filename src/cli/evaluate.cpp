@@ -18,6 +18,7 @@
 #include "evaluate/report.h"
 #include "io/model_directory.h"
 #include "models/bart/bart.h"
+#include "models/model_files.h"
 #include "text/tokenizer.h"
 
 namespace precis::cli {
@@ -66,8 +67,9 @@ struct Set {
 };
 
 Set read_set(const EvaluateOptions& options, const Tokenizer& tokenizer, const models::BartConfig& model,
-             bool loss) {
+             int64_t window, bool loss) {
   evaluate::ExampleOptions example_options = {
+      .window = window,
       // The decoder has no positions for more.
       .max_target_tokens = std::min(options.max_target_tokens.value_or(model.max_position_embeddings),
                                     model.max_position_embeddings),
@@ -151,7 +153,7 @@ void evaluate_model(const EvaluateOptions& options) {
   std::optional<FileReplacement> output;
   if (!options.output.empty()) output.emplace(posix_file_system(), options.output);
 
-  const models::BartModel model = models::BartModel::load(options.model, scalar_type(options.common));
+  const models::BartModel model = models::load_model(options.model, scalar_type(options.common), log_sink());
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   Progress progress(log_sink(), !options.common.quiet && options.common.log_format == "text");
   evaluate::ModelRequest request;
@@ -162,7 +164,7 @@ void evaluate_model(const EvaluateOptions& options) {
     request.generation = generate::resolve_generation_config(options.model, model.config(),
                                                              options.generation, progress.wrap(log_sink()));
   }
-  const Set set = read_set(options, tokenizer, model.config(), metrics.loss);
+  const Set set = read_set(options, tokenizer, model.config(), request.window, metrics.loss);
   evaluate::tell_counts(set.counts, options.data, log_sink());
   request.stop = &stop_token();
   const std::string all = std::to_string(set.examples.size());

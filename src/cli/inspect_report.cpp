@@ -154,9 +154,9 @@ void inspect_model(const fs::path& path, bool verify, const StopToken* stop, Jso
   if (!verify) return;
   int64_t bytes = models::check_finite(weights, stop);
   if (optimizer) bytes += models::check_finite(*optimizer, stop);
-  std::vector<std::string> unexpected;
-  models::BartModel::load(path, at::kFloat, &unexpected);
-  report["verified"] = {{"weight_bytes", bytes}, {"digests", has_manifest}, {"unexpected", unexpected}};
+  models::LoadNotes notes;
+  models::BartModel::load(path, at::kFloat, &notes);
+  report["verified"] = {{"weight_bytes", bytes}, {"digests", has_manifest}, {"unexpected", notes.unexpected}};
 }
 
 void inspect_weights(const fs::path& path, bool verify, const StopToken* stop, Json& report) {

@@ -1,9 +1,12 @@
 // The program `precis`: finds the sub-command, runs it, turns errors into exit codes.
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <iostream>
 #include <memory>
 #include <new>
 
@@ -14,6 +17,14 @@
 namespace precis::cli {
 
 namespace {
+
+// A log line must not end up in the file that opens under a closed stream's number. Writing to the stand-in
+// of a closed output fails, as it should.
+void open_closed_streams() {
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(number, F_GETFD) == -1 && errno == EBADF && open("/dev/null", O_RDONLY) != number) _exit(5);
+  }
+}
 
 void on_signal(int signal) {
   // The first one asks; a second one ends at once (checkpoints are committed atomically).
@@ -110,7 +121,9 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version
-    return app.exit(success);
+    const int code = app.exit(success);
+    if (!std::cout.flush()) return fail(ErrorKind::kIo, "stdout: can't write the result");
+    return code;
   } catch (const CLI::ParseError& error) {
     return usage_failure(app, error);
   }
@@ -125,6 +138,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using precis::ErrorKind;
+  precis::cli::open_closed_streams();
   // Failing writes are errors with a message, not deaths.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
@@ -132,6 +146,9 @@ int main(int argc, char** argv) {
   action.sa_handler = precis::cli::on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hang_up = {};  // of a terminal that closes; nohup ignores it
+  sigaction(SIGHUP, nullptr, &hang_up);
+  if (hang_up.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
   try {
     return precis::cli::run(argc, argv);
   } catch (const precis::Error& error) {

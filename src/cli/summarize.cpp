@@ -24,6 +24,7 @@
 #include "memory/packs.h"
 #include "memory/windows.h"
 #include "models/bart/bart.h"
+#include "models/model_files.h"
 #include "text/tokenizer.h"
 
 namespace precis::cli {
@@ -112,7 +113,7 @@ class Summarizer {
         directory_(directory),
         progress_(sink, !options.common.quiet && options.common.log_format == "text"),
         started_(Clock::now()),
-        model_(models::BartModel::load(directory, scalar_type(options.common))),
+        model_(models::load_model(directory, scalar_type(options.common), sink)),
         tokenizer_(Tokenizer::load(directory)),
         window_(options.window.value_or(model_.config().max_position_embeddings)),
         generation_(generate::resolve_generation_config(directory, model_.config(), options.generation,
@@ -126,7 +127,8 @@ class Summarizer {
     summary.seconds.load = load_seconds_;
     const Clock::time_point read_start = Clock::now();
     if (options_.query) document.query = options_.query;
-    const memory::DocumentTokens tokens = evaluate::tokenize_document(document, tokenizer_, model_.config());
+    const memory::DocumentTokens tokens =
+        evaluate::tokenize_document(document, tokenizer_, model_.config(), window_);
     std::vector<memory::DocumentPack> packs =
         memory::pack_documents({memory::cut_windows(model_.config(), tokens, window_)});
     const memory::DocumentPack& pack = packs.front();

@@ -38,10 +38,11 @@ void tell_counts(const ExampleCounts& counts, const std::string& set, const LogS
 }
 
 memory::DocumentTokens tokenize_document(const Document& document, const Tokenizer& tokenizer,
-                                         const models::BartConfig& config) {
+                                         const models::BartConfig& config, int64_t window) {
   memory::DocumentTokens tokens;
   tokens.text = tokenize(document.text, document, tokenizer, config);
   if (document.query) tokens.query = tokenize(*document.query, document, tokenizer, config);
+  memory::piece_length(config, window, static_cast<int64_t>(tokens.query.size()), document.where + ": query");
   return tokens;
 }
 
@@ -60,7 +61,7 @@ std::optional<memory::Example> make_example(const Document& document, const Toke
   }
   memory::Example example;
   example.id = document.id;
-  example.document = tokenize_document(document, tokenizer, config);
+  example.document = tokenize_document(document, tokenizer, config, options.window);
   const std::vector<int32_t> summary = tokenize(document.summaries.front(), document, tokenizer, config);
   int64_t kept = static_cast<int64_t>(summary.size());
   if (kept + 2 > options.max_target_tokens) {

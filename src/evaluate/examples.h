@@ -15,6 +15,7 @@
 namespace precis::evaluate {
 
 struct ExampleOptions {
+  int64_t window = 1024;
   int64_t max_target_tokens = 1024;    // BOS and EOS included
   bool truncate_long_targets = false;  // `target_overflow: truncate`: keeps BOS, the first tokens and EOS
   bool skip_empty_summaries = false;   // `on_empty_summary: skip`
@@ -35,9 +36,10 @@ struct ExampleCounts {
 // Warns of the rows that make_example left out or cut; `set` names the data.
 void tell_counts(const ExampleCounts& counts, const std::string& set, const LogSink& sink);
 
-// Text and query as ids; throws Error{kModel} where an id passes the model's vocabulary.
+// Text and query as ids. Throws Error{kModel} where an id passes the model's vocabulary, Error{kUsage} where
+// the query leaves no room in a window.
 memory::DocumentTokens tokenize_document(const Document& document, const Tokenizer& tokenizer,
-                                         const models::BartConfig& config);
+                                         const models::BartConfig& config, int64_t window);
 
 // The first of `summaries` is the target: BOS + tokens + EOS. Nothing where it is empty or missing and such
 // rows are skipped. Throws Error{kData} naming the row for a missing or empty summary and for a target that

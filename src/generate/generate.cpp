@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "generate/beam_cross_attention.h"
 
@@ -29,7 +30,16 @@ std::vector<Generated> generate(const models::BartModel& model, nn::CrossAttenti
     beams.set_live(search->live());
     const at::Tensor hidden_R1D = model.decode(ids_R.unsqueeze(1).to(model.device()), beams, {}, &cache);
     // As transformers: float32 scores whatever the model's own type.
-    const Search::Step step = search->advance(model.logits(hidden_R1D.select(1, 0)).to(at::kFloat));
+    const at::Tensor logits_RV = model.logits(hidden_R1D.select(1, 0)).to(at::kFloat);
+    // The greatest of all: nothing else shows a NaN or an infinity in one number, and -inf only bans a token.
+    if (!std::isfinite(logits_RV.max().item<float>())) {
+      throw Error(
+          ErrorKind::kNonFinite,
+          {.what = "the model's scores are not finite",
+           .where = "token " + std::to_string(search->length()),
+           .hint = "inspect --verify looks through the weights; or the arithmetic of --dtype overflows"});
+    }
+    const Search::Step step = search->advance(logits_RV);
     if (callbacks.on_step)
       callbacks.on_step(search->length() - 1, static_cast<int64_t>(search->live().size()));
     if (search->done()) break;

@@ -14,7 +14,6 @@ using Path = std::filesystem::path;
 
 namespace {
 
-constexpr std::string_view kStagePrefix = ".tmp-";  // as temporary_beside() names it
 constexpr std::string_view kReplacedPrefix = ".precis-old-";
 
 struct Written {
@@ -214,14 +213,18 @@ Json verify_directory(const Path& directory) {
   return manifest;
 }
 
-int remove_stages(FileSystem& files, const Path& folder) {
+int remove_stages(FileSystem& files, const Path& folder,
+                  const std::function<bool(const std::string& name)>& ours) {
   std::vector<Path> stages, replaced;
   std::error_code problem;
   for (std::filesystem::directory_iterator entries(folder, problem), end; !problem && entries != end;
        entries.increment(problem)) {
     const std::string name = entries->path().filename().string();
-    if (name.starts_with(kStagePrefix)) stages.push_back(entries->path());
-    if (name.starts_with(kReplacedPrefix)) replaced.push_back(entries->path());
+    const std::string staged = name_of_temporary(name);
+    if (!staged.empty() && ours(staged)) stages.push_back(entries->path());
+    if (name.starts_with(kReplacedPrefix) && ours(name.substr(kReplacedPrefix.size()))) {
+      replaced.push_back(entries->path());
+    }
   }
   for (const Path& path : replaced) {
     const Path target = folder / path.filename().string().substr(kReplacedPrefix.size());

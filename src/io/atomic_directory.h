@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -62,7 +63,9 @@ Json verify_directory(const std::filesystem::path& directory);
 
 // Removes what writers that were killed have left in a folder, and returns how much there was: ".tmp-*", and
 // ".precis-old-NAME", which takes its name again where the new NAME had not come yet. Only while no other
-// process writes there: hold the folder's lock.
-int remove_stages(FileSystem& files, const std::filesystem::path& folder);
+// process writes there: hold the folder's lock. `ours` says of a name whether a writer of that folder gives
+// it; what stands beside, be it named alike, is another's.
+int remove_stages(FileSystem& files, const std::filesystem::path& folder,
+                  const std::function<bool(const std::string& name)>& ours);
 
 }  // namespace precis

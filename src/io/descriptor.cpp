@@ -89,7 +89,8 @@ bool Descriptor::is_regular() const { return S_ISREG(status_of(number_, name_).s
 Descriptor open_for_reading(const std::filesystem::path& path, ErrorKind kind, const StopToken* stop) {
   const std::string name = path.string();
   // A blocking open() of a FIFO would wait for its writer, out of reach of a stop.
-  const int flags = O_RDONLY | O_CLOEXEC | (stop != nullptr ? O_NONBLOCK : 0);
+  const bool of_model = kind == ErrorKind::kModel;
+  const int flags = O_RDONLY | O_CLOEXEC | (stop != nullptr || of_model ? O_NONBLOCK : 0);
   int number;
   do {
     number = open(name.c_str(), flags);
@@ -103,6 +104,9 @@ Descriptor open_for_reading(const std::filesystem::path& path, ErrorKind kind, c
   Descriptor descriptor(number, name, true, stop);
   if (S_ISDIR(status_of(number, name).st_mode)) {
     throw Error(kind, {.what = "a directory where a file is needed", .where = name});
+  }
+  if (of_model && !S_ISREG(status_of(number, name).st_mode)) {
+    throw Error(kind, {.what = "not a regular file", .where = name});
   }
   return descriptor;
 }

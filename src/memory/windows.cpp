@@ -7,7 +7,8 @@
 
 namespace precis::memory {
 
-int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t query_tokens) {
+int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t query_tokens,
+                     const std::string& where) {
   if (window < 3 || window > config.max_position_embeddings) {
     throw Error(ErrorKind::kUsage, {.what = "window out of range",
                                     .where = "window",
@@ -18,7 +19,7 @@ int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t q
   const int64_t piece = window - 2 - query_tokens;
   if (piece < 1) {
     throw Error(ErrorKind::kUsage, {.what = "the query leaves no room for text in a window",
-                                    .where = "query",
+                                    .where = where,
                                     .expected = "at most " + std::to_string(window - 3) + " tokens",
                                     .found = std::to_string(query_tokens) + " tokens",
                                     .hint = "shorten the query or use a larger window"});

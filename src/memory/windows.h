@@ -28,7 +28,8 @@ struct Window {
 
 // Text tokens in a full window. Throws Error{kUsage} where `window` passes the model's positions or is below
 // 3, or where the query leaves no room.
-int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t query_tokens);
+int64_t piece_length(const models::BartConfig& config, int64_t window, int64_t query_tokens,
+                     const std::string& where = "query");
 
 // max(1, ceil(n / piece)) windows; an empty document is one window of BOS (query) EOS.
 std::vector<Window> cut_windows(const models::BartConfig& config, const DocumentTokens& document,

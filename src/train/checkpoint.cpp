@@ -2,8 +2,10 @@
 #include "train/checkpoint.h"
 
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <set>
 #include <utility>
 
@@ -35,10 +37,23 @@ TrainerState read_state(const fs::path& checkpoint) {
   return TrainerState::from_json(read_json_file(path, ErrorKind::kModel), path.string());
 }
 
+// A checkpoint that this user may not read is not a damaged one, to be passed over and replaced.
+void require_permission(const fs::path& checkpoint) {
+  const auto require = [](const fs::path& path, int access_mode) {
+    if (access(path.c_str(), access_mode) == 0 || errno != EACCES) return;
+    throw Error(ErrorKind::kIo, {.what = "no permission to read this checkpoint",
+                                 .where = path.string(),
+                                 .hint = "mend it, or train into another folder"});
+  };
+  require(checkpoint, R_OK | X_OK);
+  for (const fs::directory_entry& entry : fs::directory_iterator(checkpoint)) require(entry.path(), R_OK);
+}
+
 // The state of each checkpoint directory whose trainer.json can be read, newest step first.
 std::vector<ResumePoint> readable(const fs::path& folder, const LogSink& sink) {
   std::vector<ResumePoint> points;
   for (const CheckpointEntry& entry : list_checkpoints(folder)) {
+    require_permission(entry.path);
     try {
       points.push_back({entry.path, read_state(entry.path)});
     } catch (const Error& error) {
@@ -50,11 +65,16 @@ std::vector<ResumePoint> readable(const fs::path& folder, const LogSink& sink) {
   return points;
 }
 
+std::string newest_of(const std::vector<ResumePoint>& points) {
+  std::string newest;
+  for (const ResumePoint& point : points) newest = std::max(newest, point.state.run);
+  return newest;
+}
+
 std::vector<ResumePoint> of_newest_run(const fs::path& folder, const LogSink& sink) {
   if (!fs::is_directory(folder)) return {};
   std::vector<ResumePoint> points = readable(folder, sink);
-  std::string newest;
-  for (const ResumePoint& point : points) newest = std::max(newest, point.state.run);
+  const std::string newest = newest_of(points);
   std::erase_if(points, [&](const ResumePoint& point) { return point.state.run != newest; });
   return points;
 }
@@ -138,6 +158,10 @@ std::optional<ResumePoint> newest_checkpoint(const fs::path& folder, const LogSi
 bool is_newest(const ResumePoint& point, const fs::path& folder) {
   const std::optional<ResumePoint> newest = first_whole(of_newest_run(folder, {}), {});
   return newest && fs::equivalent(newest->path, point.path);
+}
+
+std::string newest_run(const fs::path& folder) {
+  return fs::is_directory(folder) ? newest_of(readable(folder, {})) : "";
 }
 
 bool holds_checkpoint(const fs::path& folder, int64_t step, const std::string& run) {

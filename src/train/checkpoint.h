@@ -85,6 +85,9 @@ std::optional<ResumePoint> newest_checkpoint(const std::filesystem::path& folder
 // Whether it is the one that newest_checkpoint() gives.
 bool is_newest(const ResumePoint& point, const std::filesystem::path& folder);
 
+// The name that sorts last of those that checkpoints in `folder` belong to; empty where there is none.
+std::string newest_run(const std::filesystem::path& folder);
+
 // Whether `folder` has a checkpoint of that step and run.
 bool holds_checkpoint(const std::filesystem::path& folder, int64_t step, const std::string& run);
 

@@ -76,6 +76,11 @@ void apply(TrainConfig& config, const YamlNode& node, const std::string& prefix)
       }
       apply(config, member.value, name);
     } else {
+      if (const auto before = config.origin.find(name); before != config.origin.end()) {
+        throw Error(ErrorKind::kConfig, {.what = "'" + name + "' is set twice",
+                                         .where = where,
+                                         .hint = "the first one is at " + before->second});
+      }
       set_key(config, name, to_json(member.value), where, describe(member.value));
     }
   }

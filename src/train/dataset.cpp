@@ -37,6 +37,7 @@ Dataset load_dataset(const std::vector<std::string>& files, const TrainConfig& c
                      const Tokenizer& tokenizer, const models::BartConfig& model,
                      const DatasetRequest& request) {
   const evaluate::ExampleOptions options = {
+      .window = request.window,
       // The decoder has no positions for more.
       .max_target_tokens = std::min(config.max_target_tokens, model.max_position_embeddings),
       .truncate_long_targets = config.target_overflow == "truncate",

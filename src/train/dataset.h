@@ -28,6 +28,7 @@ struct Dataset {
 };
 
 struct DatasetRequest {
+  int64_t window = 1024;
   int64_t limit = 0;  // rows to read at most; 0: all
   bool keep_references = false;
   const StopToken* stop = nullptr;

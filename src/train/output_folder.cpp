@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "io/atomic_directory.h"
 
 namespace precis::train {
 
@@ -72,7 +73,7 @@ std::vector<CheckpointEntry> list_checkpoints(const fs::path& folder) {
   std::error_code problem;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, problem)) {
     const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kPrefix) || entry.is_symlink() || !entry.is_directory()) continue;
+    if (!name.starts_with(kPrefix) || !entry.is_directory()) continue;
     const char* const begin = name.data() + kPrefix.size();
     const char* const end = name.data() + name.size();
     int64_t step = 0;
@@ -90,7 +91,10 @@ std::vector<CheckpointEntry> list_checkpoints(const fs::path& folder) {
 }
 
 void prepare_folder(FileSystem& files, const fs::path& folder) {
-  make_directories(files, folder);
+  remove_stages(files, folder, [](const std::string& name) {
+    return name.starts_with(kPrefix) || name == "latest" || name == "best" || name == "config.yaml" ||
+           name == "probe";
+  });
   const fs::path probe = temporary_beside(folder / "probe");
   const std::unique_ptr<OutputFile> file = files.create(probe);
   file->write("precis");

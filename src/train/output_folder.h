@@ -35,7 +35,7 @@ struct CheckpointEntry {
 // Directories named as checkpoints, valid or not, newest step first.
 std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& folder);
 
-// Makes the folder where it is missing and proves that it can be written. Error{kIo}.
+// Removes what a killed run has left and proves that the folder can be written. Error{kIo}. Hold the lock.
 void prepare_folder(FileSystem& files, const std::filesystem::path& folder);
 
 // Error{kIo} where the folder's disk has fewer free bytes than `needed`.

@@ -17,7 +17,7 @@ bool other_order(const TrainerState& before, const TrainerState& now) {
 
 }  // namespace
 
-std::string new_run_name() {
+std::string new_run_name(const fs::path& output) {
   std::timespec now = {};
   std::timespec_get(&now, TIME_UTC);
   std::tm utc = {};
@@ -26,7 +26,8 @@ std::string new_run_name() {
   std::strftime(text, sizeof text, "%Y%m%dT%H%M%S", &utc);
   // Two runs of one folder may begin in one second.
   std::snprintf(fraction, sizeof fraction, ".%09ldZ", now.tv_nsec);
-  return std::string(text) + fraction;
+  const std::string name = std::string(text) + fraction, newest = newest_run(output);
+  return name > newest ? name : newest + "+";
 }
 
 std::optional<ResumePoint> find_resume_point(const std::string& resume, const fs::path& output,
@@ -41,7 +42,7 @@ TrainerState state_from(const ResumePoint& point, const TrainerState& now, const
                         const LogSink& sink) {
   check_unchanged(point.state, now, allowed);
   TrainerState state = point.state;
-  if (!is_newest(point, output)) state.run = new_run_name();
+  if (!is_newest(point, output)) state.run = new_run_name(output);
   state.model_digest = now.model_digest;
   state.tokenizer_digest = now.tokenizer_digest;
   state.data_digest = now.data_digest;

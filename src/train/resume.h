@@ -9,8 +9,8 @@
 
 namespace precis::train {
 
-// The time of its beginning, by which runs sort.
-std::string new_run_name();
+// The time of its beginning, or what sorts behind the newest run in `output` where the clock is behind it.
+std::string new_run_name(const std::filesystem::path& output);
 
 // `resume` is auto, never, or a checkpoint's directory. Throws Error{kModel}.
 std::optional<ResumePoint> find_resume_point(const std::string& resume, const std::filesystem::path& output,

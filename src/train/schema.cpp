@@ -361,7 +361,8 @@ std::vector<ConfigKey> build_schema() {
           [](auto& c) -> auto& { return c.validation.num_beams; }, 1024),
       integer(
           "validation.max_length", 2, kPlain,
-          "Their longest length in tokens; written to generation_config.json.",
+          "Their longest length in tokens, by default no more than the model's positions; written to "
+          "generation_config.json.",
           [](auto& c) -> auto& { return c.validation.max_length; }),
       choice(
           "validation.metric", {"rouge1", "rouge2", "rougeL", "rougeLsum", "loss"}, kPlain,

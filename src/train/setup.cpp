@@ -148,20 +148,19 @@ Setup prepare(const TrainConfig& config, const std::filesystem::path& start, con
             std::to_string(model.max_position_embeddings) + ": give summarize and evaluate --window " +
             std::to_string(setup.window));
   }
-  setup.training = load_dataset(config.data.train, config, tokenizer, model,
-                                {.limit = 0, .keep_references = false, .stop = stop, .progress = progress});
+  setup.training = load_dataset(
+      config.data.train, config, tokenizer, model,
+      {.window = setup.window, .limit = 0, .keep_references = false, .stop = stop, .progress = progress});
   tell_counts(setup.training, "training data", sink);
   if (!config.data.validation.empty()) {
     setup.validation = load_dataset(config.data.validation, config, tokenizer, model,
-                                    {.limit = config.validation.documents,
+                                    {.window = setup.window,
+                                     .limit = config.validation.documents,
                                      .keep_references = config.validation.generate,
                                      .stop = stop,
                                      .progress = {}});
     tell_counts(*setup.validation, "validation data", sink);
   }
-  memory::piece_length(model, setup.window,
-                       std::max(setup.training.longest_query,
-                                setup.validation ? setup.validation->longest_query : int64_t{0}));
   return setup;
 }
 

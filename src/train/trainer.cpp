@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "io/atomic_directory.h"
 #include "io/digest.h"
+#include "models/model_files.h"
 #include "train/metrics.h"
 #include "train/output_folder.h"
 #include "train/resume.h"
@@ -51,12 +52,12 @@ class Trainer {
         stop_(stop),
         observer_(observer),
         setup_(std::move(setup)),
-        model_(models::BartModel::load(resumed ? resumed->path.string() : config_.model,
-                                       scalar_type(config_.precision))),
+        model_(models::load_model(resumed ? resumed->path : fs::path(config_.model),
+                                  scalar_type(config_.precision), sink_)),
         sampler_(setup_.training.counts.examples, static_cast<uint64_t>(config_.seed)),
         dropout_(dropout_rates(config_, setup_.model_config)),
         measure_(measure_of(config_, setup_)) {
-    state_.run = new_run_name();
+    state_.run = new_run_name(folder_);
     state_.model_digest = setup_.model_digest;
     state_.tokenizer_digest = setup_.tokenizer_digest;
     state_.data_digest = setup_.training.digest;
@@ -317,9 +318,9 @@ TrainOutcome train(const TrainRequest& request, FileSystem& files, const LogSink
   std::optional<FolderLock> lock;
   check_changeable(request.allow_change);
   if (!request.dry_run) {  // before the long work: an output that can't be written is found first
-    prepare_folder(files, request.config.output);
+    make_directories(files, request.config.output);
     lock.emplace(request.config.output);
-    remove_stages(files, request.config.output);
+    prepare_folder(files, request.config.output);
   }
   const std::optional<ResumePoint> resumed = find_resume_point(request.resume, request.config.output, sink);
   Setup setup = prepare(request.config, resumed ? resumed->path : fs::path(request.config.model), sink, stop,

@@ -13,7 +13,7 @@ namespace precis::train {
 
 namespace {
 
-constexpr int kStateVersion = 1;
+constexpr int kStateVersion = 2;
 
 [[noreturn]] void bad_field(const std::string& where, const std::string& field, const std::string& expected) {
   throw Error(ErrorKind::kModel,

@@ -45,9 +45,9 @@ at::Tensor decode_with_cache(const models::BartModel& model, const at::Tensor& i
 void run(const std::string& directory, const std::string& inputs, at::ScalarType dtype,
          const std::string& output, const char* save_directory) {
   const at::NoGradGuard no_grad;
-  std::vector<std::string> unexpected;
-  const models::BartModel model = models::BartModel::load(directory, dtype, &unexpected);
-  for (const std::string& name : unexpected) std::printf("unexpected %s\n", name.c_str());
+  models::LoadNotes notes;
+  const models::BartModel model = models::BartModel::load(directory, dtype, &notes);
+  for (const std::string& name : notes.unexpected) std::printf("unexpected %s\n", name.c_str());
   const SafetensorsFile file = SafetensorsFile::open(inputs);
   const at::Tensor lengths = read_ids(file, "lengths"), decoder_ids = read_ids(file, "decoder_ids");
   const std::vector<int64_t> rows(lengths.data_ptr<int64_t>(), lengths.data_ptr<int64_t>() + lengths.numel());

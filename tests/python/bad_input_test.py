@@ -11,6 +11,7 @@ import subprocess
 import time
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from train_support import train, write_model, write_rows
 
@@ -446,3 +447,53 @@ def test_the_last_message_is_json_where_the_others_are(run, precis, model, tmp_p
     expected = {key: value.replace("ROWS", names["ROWS"]) for key, value in expected.items()}
     assert {**expected, "level": "error"}.items() <= error.items() and set(error) <= {
         "level", "message", "kind", "where", "expected", "found", "hint"}
+
+
+def test_a_closed_stream_is_not_taken_for_a_file(precis, model, tmp_path):
+    """The next file to be opened would get its number, and log lines would go there."""
+    write_rows(tmp_path / "rows.jsonl", [{"id": "a", "document": "an the", "summary": "on"}])
+    command = [precis, "evaluate", model, "--data", "rows.jsonl", "--output", "out.jsonl", "--metrics", "loss,rouge"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.close(2))
+    assert done.returncode == 0
+    assert [json.loads(line)["id"] for line in open(tmp_path / "out.jsonl")] == ["a"]
+    done = subprocess.run([precis, "--version"], stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 5 and b"can't write" in done.stderr
+
+
+def test_model_files_that_are_no_files(fails, model, tmp_path):
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "model.safetensors"):
+        shutil.rmtree(tmp_path / "m", ignore_errors=True)
+        shutil.copytree(model, tmp_path / "m")
+        (tmp_path / "m" / name).unlink(missing_ok=True)
+        os.mkfifo(tmp_path / "m" / name)
+        fails(4, [f"{name}: not a regular file"], "summarize", tmp_path / "m", "-", input="an the")
+
+
+def test_scores_that_are_not_finite(fails, model, tmp_path):
+    shutil.copytree(model, tmp_path / "m")
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    weights["model.shared.weight"][5, 3] = float("nan")
+    save_file(weights, tmp_path / "m" / "model.safetensors", metadata={"format": "pt"})
+    fails(6, ["scores are not finite"], "summarize", tmp_path / "m", "-", input="an the")
+
+
+def test_sixteen_bit_and_foreign_weights_are_told(precis, model, tmp_path):
+    shutil.copytree(model, tmp_path / "m")
+    weights = {name: tensor.bfloat16() for name, tensor in load_file(tmp_path / "m" / "model.safetensors").items()}
+    weights["model.adapter.weight"] = weights["final_logits_bias"].clone()
+    save_file(weights, tmp_path / "m" / "model.safetensors", metadata={"format": "pt"})
+    done = subprocess.run([precis, "summarize", tmp_path / "m", "-"], input="an the", capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "weights of type BF16 are read as float32" in done.stderr and "model.adapter.weight" in done.stderr
+
+
+def test_a_query_that_leaves_no_room_is_told_with_its_row(fails, model, tmp_path):
+    rows = [{"document": "an", "summary": "on"}, {"document": "an", "summary": "on", "query": "an the of in on " * 400}]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    write_rows(tmp_path / "bad.jsonl", rows[1:])
+    config = {"model": str(model), "output": str(tmp_path / "out"), "data": {"train": [str(tmp_path / "rows.jsonl")]}}
+    (tmp_path / "run.yaml").write_text(json.dumps(config))
+    for command in (["train", tmp_path / "run.yaml"], ["evaluate", model, "--data", tmp_path / "rows.jsonl"],
+                    ["summarize", model, tmp_path / "bad.jsonl"]):
+        place = "bad.jsonl:1" if command[0] == "summarize" else "rows.jsonl:2"
+        fails(2, [f"{place}: query: the query leaves no room"], *command)

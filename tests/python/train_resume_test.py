@@ -266,3 +266,24 @@ def test_an_allowed_model_leaves_the_checkpoint_as_it_is(world, tmp_path):
 def test_an_unknown_name_is_refused_on_a_fresh_run_too(world, tmp_path):
     done = train(tmp_path, short(world, tmp_path / "out"), "--allow-change", "optimiser", expect=2)
     assert "did you mean 'optimizer'" in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_new_run_sorts_last_whatever_the_clock(world, tmp_path):
+    out = tmp_path / "out"
+    train(tmp_path, short(world, out, steps=3))
+    state = json.loads((out / "step-00000003" / "trainer.json").read_text())
+    state["run"] = "29990101T000000.000000000Z"
+    (out / "step-00000003" / "trainer.json").write_text(json.dumps(state))
+    train(tmp_path, short(world, out, steps=2), "--resume", "never")
+    train(tmp_path, short(world, out, steps=4))
+    assert events(out, "start")[-1]["step"] == 2
+
+
+def test_what_others_keep_in_the_output_folder_stays(world, tmp_path):
+    for name in (".tmp-work", ".tmp-pred.jsonl-0123456789abcdef", ".old-photos"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+    stage = tmp_path / "out" / ".tmp-step-00000004-0123456789abcdef"
+    stage.mkdir()
+    train(tmp_path, short(world, tmp_path / "out", steps=1))
+    assert not stage.exists()
+    assert all((tmp_path / "out" / name).is_dir() for name in (".tmp-work", ".tmp-pred.jsonl-0123456789abcdef", ".old-photos"))

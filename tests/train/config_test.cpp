@@ -140,6 +140,11 @@ TEST(Config, RequiredKeysAndContradictions) {
   EXPECT_THAT(refusal("epochs: 9007199254740992\n"), HasSubstr("<= 1000000"));
 }
 
+TEST(Config, AKeyIsSetOnceHoweverItIsSpelled) {
+  EXPECT_THAT(refusal("optimizer: {eps: 1.0e-7}\noptimizer.eps: 1.0e-6\n"),
+              AllOf(HasSubstr("c.yaml:5: 'optimizer.eps' is set twice"), HasSubstr("c.yaml:4")));
+}
+
 TEST(Config, AnAmountOfMemoryMayBeWrittenInEveryWay) {
   for (const char* amount : {"6e9", "6000000000", "6.0e9", "6GB"}) {
     EXPECT_EQ(parse("", {std::string("encoder.memory_budget=") + amount}).encoder.memory_budget,

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,15 +35,21 @@ struct DecoderCache {
   void reorder(const at::Tensor& rows_B);
 };
 
+// What a person may want to know of a model's files.
+struct LoadNotes {
+  std::vector<std::string> unexpected;  // names that mean nothing to a BART
+  std::set<std::string> other_types;    // stored types that are not the model's, such as "BF16"
+};
+
 class BartModel {
  public:
   // Fresh weights: normal with `init_std`, biases 0, norms 1, the padding row of the embedding 0;
   // a pure function of (config, seed).
   static BartModel initialize(const BartConfig& config, uint64_t seed, at::ScalarType dtype);
   // Reads `directory` (config.json, model.safetensors or its shards) in any floating type, cast to `dtype`.
-  // Throws Error{kModel}. Names in the files that mean nothing to a BART are put in `unexpected`.
+  // Throws Error{kModel}. models::load_model() also tells what is in `notes`.
   static BartModel load(const std::filesystem::path& directory, at::ScalarType dtype,
-                        std::vector<std::string>* unexpected = nullptr);
+                        LoadNotes* notes = nullptr);
 
   const BartConfig& config() const { return config_; }
   at::ScalarType dtype() const { return dtype_; }

@@ -19,8 +19,7 @@ bool is_ignored(const std::string& name) {
 
 }  // namespace
 
-BartModel BartModel::load(const std::filesystem::path& directory, at::ScalarType dtype,
-                          std::vector<std::string>* unexpected) {
+BartModel BartModel::load(const std::filesystem::path& directory, at::ScalarType dtype, LoadNotes* notes) {
   const BartConfig config = BartConfig::load(directory);
   const WeightFiles files = WeightFiles::open(directory);
   WeightReader reader(files, dtype);
@@ -39,9 +38,32 @@ BartModel BartModel::load(const std::filesystem::path& directory, at::ScalarType
   };
   BartModel model(config, dtype, source);
   reader.check_complete();
-  if (unexpected != nullptr) {
-    *unexpected = reader.unexpected();
-    std::erase_if(*unexpected, is_ignored);
+  if (notes != nullptr) {
+    notes->unexpected = reader.unexpected();
+    std::erase_if(notes->unexpected, is_ignored);
+    for (const WeightFiles::Entry& entry : files.entries()) {
+      if (entry.info->type != weight_type(dtype)) notes->other_types.insert(precis::name(entry.info->type));
+    }
+  }
+  return model;
+}
+
+BartModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, const LogSink& sink) {
+  const auto list = [](const auto& names) {
+    std::string text;
+    for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+    return text;
+  };
+  LoadNotes notes;
+  BartModel model = BartModel::load(directory, dtype, &notes);
+  if (!notes.other_types.empty()) {
+    log(sink, LogLevel::kInfo,
+        directory.string() + ": weights of type " + list(notes.other_types) + " are read as " +
+            dtype_name(dtype));
+  }
+  if (!notes.unexpected.empty()) {
+    log(sink, LogLevel::kWarning,
+        directory.string() + ": weights that mean nothing to a BART are left out: " + list(notes.unexpected));
   }
   return model;
 }
