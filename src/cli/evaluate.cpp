@@ -240,8 +240,10 @@ void add_model_form(CLI::App& command, EvaluateOptions& options) {
     options.of_model_form.push_back(option);
     return option;
   };
-  add(command.add_option("--data", options.data, "JSON Lines with documents and summaries"));
-  add(command.add_option("--output", options.output, "JSON Lines of each document's prediction and loss"));
+  add(command.add_option("--data", options.data, "JSON Lines with documents and summaries"))
+      ->check(not_empty());
+  add(command.add_option("--output", options.output, "JSON Lines of each document's prediction and loss"))
+      ->check(not_empty());
   add(command.add_option("--window", options.window,
                          "Tokens the encoder reads at once (default: its positions)"));
   add(command.add_option("--document-field", options.document_field, "Field of the document"));

@@ -75,6 +75,10 @@ void set_json_log(bool json) {
   if (json) logger().set_pattern("%v");
 }
 
+CLI::Validator not_empty() {
+  return CLI::Validator([](std::string& text) { return std::string(text.empty() ? "is empty" : ""); }, "");
+}
+
 at::ScalarType scalar_type(const CommonOptions& options) {
   if (options.dtype == "float64") return at::kDouble;
   return options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;

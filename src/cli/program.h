@@ -35,6 +35,9 @@ void apply_common_options(const CommonOptions& options);
 // Whether messages are JSON objects: before the parse, whose own errors are such messages too.
 void set_json_log(bool json);
 
+// For options that name something: an empty shell variable is no name.
+CLI::Validator not_empty();
+
 // What --dtype names, float32 where it is not given.
 at::ScalarType scalar_type(const CommonOptions& options);
 // --device cuda is Error{kUsage} where libtorch has none, and Error{kUnsupported} for a command without it.

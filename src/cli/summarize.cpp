@@ -19,6 +19,7 @@
 #include "generate/sources.h"
 #include "io/descriptor.h"
 #include "io/json.h"
+#include "io/utf8.h"
 #include "memory/cross_attention.h"
 #include "memory/encode.h"
 #include "memory/packs.h"
@@ -266,6 +267,12 @@ void summarize(const SummarizeOptions& options) {
   apply_common_options(options.common);
   refuse_memory_budget(options.common, "summarize");
   refuse_cuda(options.common, "summarize");
+  if (options.query && find_invalid_utf8(*options.query) != std::string_view::npos) {
+    throw Error(ErrorKind::kUsage,
+                {.what = "the query is not UTF-8",
+                 .where = "--query",
+                 .found = describe_invalid_utf8(*options.query, find_invalid_utf8(*options.query))});
+  }
   const Inputs inputs = find_inputs(options);
   DocumentOptions document_options = {.summaries = false, .stop = &stop_token()};
   if (options.input_format != "auto") document_options.format = parse_input_format(options.input_format);
@@ -299,7 +306,8 @@ void add_summarize(CLI::App& app) {
   command.add_option(
       "inputs", options->inputs,
       "[MODEL] [FILE...|-]: a first directory with a config.json is the model; - is standard input");
-  command.add_option("--model", options->model, "The model's directory; every other argument is then a file");
+  command.add_option("--model", options->model, "The model's directory; every other argument is then a file")
+      ->check(not_empty());
   command.add_option("--query", options->query, "What the summary is to answer: put before every window");
   command.add_option("--window", options->window,
                      "Tokens the encoder reads at once (default: its positions)");

@@ -282,7 +282,9 @@ void add_train_command(CLI::App& parent) {
       ->required();
   command->add_option("--vocab-size", options->vocab_size, "Number of tokens, the special ones included")
       ->required();
-  command->add_option("--out", options->out, "Directory to write; must not exist")->required();
+  command->add_option("--out", options->out, "Directory to write; must not exist")
+      ->required()
+      ->check(not_empty());
   add_input_options(*command, options->input);
   command->add_option("--summary-field", options->summary_field, "Field of the summary in JSON Lines");
   add_common_options(*command, options->common);

@@ -151,6 +151,7 @@ void add_train(CLI::App& app) {
   command->add_option("config", options->config, "CONFIG.yaml")->required();
   command->add_option("overrides", options->overrides, "section.key=value, in place of the file's");
   command->add_option("--resume", options->resume, "auto, never, or a checkpoint's directory")
+      ->check(not_empty())
       ->capture_default_str();
   command
       ->add_option("--allow-change", options->allow_change,

@@ -100,9 +100,10 @@ class Trainer {
       // Asked once an update: with a time limit the answer changes by itself, and the last update must be
       // saved.
       bool last = over();
-      if (resumed && state_.run != resumed->state.run)
-        save();                                 // it has a checkpoint of its own from the start
-      if (resumed || last) after_update(last);  // what the earlier session did not come to
+      // A new run has a checkpoint of its own from the start.
+      if (resumed && state_.run != resumed->state.run) save();
+      // What the earlier session did not come to.
+      if (resumed || last) after_update(last);
       while (!last) {
         update();
         last = over();
@@ -252,6 +253,8 @@ class Trainer {
   void save() {
     state_.seconds = seconds();
     state_.optimizer_steps = optimizer_->steps();
+    // A new run takes the checkpoint it began with, its best perhaps, under its own name.
+    if (state_.best && state_.best->step == state_.step) state_.best->run = state_.run;
     const fs::path path = save_checkpoint(files_, folder_,
                                           {.model = model_,
                                            .optimizer = *optimizer_,

@@ -497,3 +497,12 @@ def test_a_query_that_leaves_no_room_is_told_with_its_row(fails, model, tmp_path
                     ["summarize", model, tmp_path / "bad.jsonl"]):
         place = "bad.jsonl:1" if command[0] == "summarize" else "rows.jsonl:2"
         fails(2, [f"{place}: query: the query leaves no room"], *command)
+
+
+@pytest.mark.slow
+def test_names_that_are_empty_and_a_query_that_is_no_text(fails, model, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [{"document": "an the", "summary": "on"}])
+    fails(2, ["--output", "empty"], "evaluate", model, "--data", tmp_path / "rows.jsonl", "--output", "")
+    fails(2, ["--out", "empty"], "tokenizer", "train", "--vocab-size", "300", "--out", "", tmp_path / "rows.jsonl")
+    fails(2, ["--resume", "empty"], "train", "run.yaml", "--resume", "")
+    fails(2, ["--query", "0xFF"], "summarize", model, tmp_path / "rows.jsonl", "--query", os.fsdecode(b"a\xff"))

@@ -287,3 +287,13 @@ def test_what_others_keep_in_the_output_folder_stays(world, tmp_path):
     train(tmp_path, short(world, tmp_path / "out", steps=1))
     assert not stage.exists()
     assert all((tmp_path / "out" / name).is_dir() for name in (".tmp-work", ".tmp-pred.jsonl-0123456789abcdef", ".old-photos"))
+
+
+def test_a_new_run_keeps_the_best_that_it_began_with(world, tmp_path):
+    out = tmp_path / "out"
+    config = config_of(world, out, steps=4, optimizer={"learning_rate": 0}, checkpoint={"every": 2, "keep": 9},
+                       validation={"every": 2, "generate": False})
+    train(tmp_path, config)
+    for arguments in (["steps=6", "--resume", str(out / "step-00000002")], ["steps=8"]):
+        train(tmp_path, config, *arguments)
+        assert (out / "best").resolve().name == "step-00000002"
