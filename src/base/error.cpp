@@ -1,6 +1,8 @@
 // The table of error kinds.
 #include "base/error.h"
 
+#include <cstring>
+#include <new>
 #include <utility>
 
 namespace precis {
@@ -53,5 +55,13 @@ const char* name(ErrorKind kind) { return row(kind).name; }
 
 Error::Error(ErrorKind kind, ErrorDetails details)
     : kind_(kind), details_(std::move(details)), message_(compose(details_)) {}
+
+ErrorKind kind_of(const std::exception& exception) {
+  if (const auto* error = dynamic_cast<const Error*>(&exception)) return error->kind();
+  if (dynamic_cast<const std::bad_alloc*>(&exception) != nullptr) return ErrorKind::kOutOfMemory;
+  // libtorch's CPU allocator has no exception type of its own.
+  const bool out_of_memory = std::strstr(exception.what(), "can't allocate memory") != nullptr;
+  return out_of_memory ? ErrorKind::kOutOfMemory : ErrorKind::kInternal;
+}
 
 }  // namespace precis

@@ -50,4 +50,7 @@ class Error : public std::exception {
   std::string message_;
 };
 
+// What any exception means: an Error's own kind, memory that is used up, or else a bug.
+ErrorKind kind_of(const std::exception& exception);
+
 }  // namespace precis

@@ -8,7 +8,6 @@
 #include <cstring>
 #include <iostream>
 #include <memory>
-#include <new>
 
 #include "base/error.h"
 #include "base/suggest.h"
@@ -153,13 +152,10 @@ int main(int argc, char** argv) {
     return precis::cli::run(argc, argv);
   } catch (const precis::Error& error) {
     return precis::cli::report_failure(error);
-  } catch (const std::bad_alloc&) {
-    return precis::cli::fail(ErrorKind::kOutOfMemory, "out of memory");
   } catch (const std::exception& error) {
-    // libtorch's CPU allocator has no exception type of its own.
-    if (std::strstr(error.what(), "can't allocate memory") != nullptr) {
-      return precis::cli::fail(ErrorKind::kOutOfMemory, "out of memory");
-    }
-    return precis::cli::fail(ErrorKind::kInternal, std::string("internal error: ") + error.what());
+    const ErrorKind kind = precis::kind_of(error);
+    return precis::cli::fail(kind, kind == ErrorKind::kOutOfMemory
+                                       ? "out of memory"
+                                       : std::string("internal error: ") + error.what());
   }
 }

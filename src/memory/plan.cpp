@@ -151,7 +151,7 @@ int64_t PlanPhase::bytes() const {
   return sum;
 }
 
-int64_t MemoryPlan::slack() const { return tensors() / 8 + (int64_t{32} << 20); }
+int64_t MemoryPlan::slack() const { return tensors() / 8 + (int64_t{48} << 20); }
 
 int64_t MemoryPlan::tensors() const {
   int64_t largest = 0;

@@ -41,9 +41,9 @@ TrainerState read_state(const fs::path& checkpoint) {
 void require_permission(const fs::path& checkpoint) {
   const auto require = [](const fs::path& path, int access_mode) {
     if (access(path.c_str(), access_mode) == 0 || errno != EACCES) return;
-    throw Error(ErrorKind::kIo, {.what = "no permission to read this checkpoint",
-                                 .where = path.string(),
-                                 .hint = "mend it, or train into another folder"});
+    throw Error(ErrorKind::kModel, {.what = "no permission to read this checkpoint",
+                                    .where = path.string(),
+                                    .hint = "mend it, or train into another folder"});
   };
   require(checkpoint, R_OK | X_OK);
   for (const fs::directory_entry& entry : fs::directory_iterator(checkpoint)) require(entry.path(), R_OK);

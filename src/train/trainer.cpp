@@ -57,7 +57,6 @@ class Trainer {
         sampler_(setup_.training.counts.examples, static_cast<uint64_t>(config_.seed)),
         dropout_(dropout_rates(config_, setup_.model_config)),
         measure_(measure_of(config_, setup_)) {
-    state_.run = new_run_name(folder_);
     state_.model_digest = setup_.model_digest;
     state_.tokenizer_digest = setup_.tokenizer_digest;
     state_.data_digest = setup_.training.digest;
@@ -68,6 +67,8 @@ class Trainer {
       saved_path_ = resumed->path;
       seconds_before_ = state_.seconds;
       sampler_.set_state(state_.sampler);
+    } else {
+      state_.run = new_run_name(folder_);
     }
     total_steps_ = last_step(config_, setup_.training.counts.examples, state_.step, sampler_.state());
     plan_ = make_plan(config_, setup_, model_, resumed ? state_.encode_schedule : "");
@@ -109,11 +110,8 @@ class Trainer {
         last = over();
         after_update(last);
       }
-    } catch (const Error& error) {
-      leave(error.kind());
-      throw;
-    } catch (const std::exception&) {  // libtorch's own, and memory that is used up
-      leave(ErrorKind::kInternal);
+    } catch (const std::exception& error) {
+      leave(kind_of(error));
       throw;
     }
     write_event("end", {{"reason", "finished"}});

@@ -201,6 +201,7 @@ def test_json_lines(fails, model, tmp_path, name):
     assert f"rows.jsonl{place}" in done.stderr and not list(tmp_path.glob("run/step-*"))
 
 
+@pytest.mark.slow
 def test_bad_lines_are_left_out_where_asked_up_to_a_count(run, fails, precis, model, tmp_path):
     path = tmp_path / "rows.jsonl"
     good = '{"document": "an the", "summary": "on"}'
@@ -221,6 +222,7 @@ def test_bad_lines_are_left_out_where_asked_up_to_a_count(run, fails, precis, mo
     assert "data.on_bad_line" in train(tmp_path, config, expect=2).stderr
 
 
+@pytest.mark.slow
 def test_summaries_matter_only_where_they_are_used(run, fails, precis, model, tmp_path):
     path = tmp_path / "rows.jsonl"
     rows = ['"summaries": null', '"summary": 5', '"summary": ["a"]', '"summaries": "x"']
@@ -287,6 +289,7 @@ def test_sets_and_paths_of_odd_kinds(fails, run, precis, model, tmp_path):
     assert json.loads(done.stdout)["id"] == "-x"
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf8(run, precis, model, tmp_path):
     """In JSON such a byte is U+FFFD; the file is found by its own name all the same."""
     odd, shown = os.fsdecode(os.fsencode(tmp_path) + b"/x\xff"), f"{tmp_path}/x\ufffd"
@@ -377,6 +380,7 @@ def test_an_output_folder_that_cannot_be_written(fails, model, tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_written_whole_or_not_at_all(run, fails, precis, tmp_path):
     out, text = tmp_path / "tokenizer", tmp_path / "text.txt"
     text.write_text("an the of an the of a treats", encoding="utf-8")

@@ -162,6 +162,7 @@ def test_fields_can_be_named(run, precis, sharp, tmp_path):
     assert named == report(run, precis, sharp[0], "--data", tmp_path / "pair.jsonl", *settings)
 
 
+@pytest.mark.slow
 def test_what_is_left_out_or_cut_is_counted(run, precis, sharp, tmp_path):
     tokenizer = sharp[2]
     long = text_of(tokenizer, 30, 2)

@@ -160,6 +160,7 @@ def test_inspect_says_what_a_model_holds(init, run, precis):
     assert "bart" in text and f"{report['parameters']:,}" in text
 
 
+@pytest.mark.slow
 def test_inspect_verifies_every_byte(init, run, precis, tmp_path):
     folder, _ = init("damaged")
     path = folder / "model.safetensors"

@@ -56,6 +56,7 @@ def test_real_texts(run, program, shared, read_rows):
     check(run, program, pairs)
 
 
+@pytest.mark.slow
 def test_stems(run, program, shared, read_rows):
     import re
 

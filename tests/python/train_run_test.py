@@ -12,7 +12,10 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from train_support import PROGRAM, bytes_of, checkpoints, config_of, events, train, write_model, write_world
+from train_support import (PROGRAM, bytes_of, checkpoints, config_of, events, train, write_model, write_rows,
+                           write_world)
+
+SHORT_FIRST = 3  # a seed whose order of two rows is the file's
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,8 @@ def test_a_run_leaves_its_record(world, tmp_path):
     assert model.generation_config.num_beams == 2
 
 
-def test_sigterm_saves_and_the_run_goes_on(world, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_the_run_goes_on(world, tmp_path, number):
     config = config_of(world, tmp_path / "out", steps=400, validation={"every": 0},
                        checkpoint={"every": 0}, schedule={"name": "constant"})
     (tmp_path / "config.yaml").write_text(json.dumps(config))
@@ -58,7 +62,7 @@ def test_sigterm_saves_and_the_run_goes_on(world, tmp_path):
     while not (metrics.exists() and len(events(tmp_path / "out", "step")) >= 3):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors
     [saved] = checkpoints(tmp_path / "out")
@@ -121,6 +125,22 @@ def test_a_full_disk_keeps_the_previous_checkpoint(world, tmp_path):
     assert checkpoints(tmp_path / "out") == ["step-00000004"]
     assert bytes_of(tmp_path / "out" / "step-00000004") == before
     assert not list((tmp_path / "out").glob(".tmp-*"))
+
+
+@pytest.mark.slow
+def test_memory_that_is_used_up_keeps_the_last_update(world, tmp_path):
+    """RLIMIT_AS stands for the machine's memory: the second row's encoder graph does not fit."""
+    rows = [json.loads(line) for line in (world / "train.jsonl").read_text().splitlines()[:1]]
+    write_rows(tmp_path / "rows.jsonl", [rows[0], {"document": "an the of " * 100_000, "summary": "a paper"}])
+    config = config_of(world, tmp_path / "out", steps=2, data={"train": [str(tmp_path / "rows.jsonl")], "validation": []},
+                       batch={"documents": 1, "accumulation": 1}, encoder={"schedule": "kept"}, dropout=0,
+                       attention_dropout=0, seed=SHORT_FIRST)
+    limit = 3 * 2**29
+    done = train(tmp_path, config, expect=5, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    assert "out of memory" in done.stderr
+    assert [step["step"] for step in events(tmp_path / "out", "step")] == [1]
+    assert events(tmp_path / "out", "end")[-1]["reason"] == "out_of_memory"
+    assert checkpoints(tmp_path / "out") == ["step-00000001"]
 
 
 def test_dry_run_and_print_config_write_nothing(world, tmp_path):
@@ -187,6 +207,7 @@ def test_a_set_smaller_than_a_batch_and_an_empty_one(world, tmp_path):
     assert "directory" in done.stderr
 
 
+@pytest.mark.slow
 def test_time_limit_ends_the_run_and_the_rate_falls_with_the_clock(world, tmp_path):
     config = config_of(world, tmp_path / "out", steps=100000, time_limit=2.0, validation={"every": 0})
     train(tmp_path, config)

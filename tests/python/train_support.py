@@ -97,12 +97,12 @@ def checkpoints(output):
     return sorted(path.name for path in output.glob("step-*"))
 
 
-def train(folder, config, *arguments, expect=0):
+def train(folder, config, *arguments, expect=0, **of_process):
     """Runs `precis train` in `folder` on `config` (a dict; JSON is YAML). Returns the finished process."""
     path = Path(folder) / "config.yaml"
     path.write_text(json.dumps(config, indent=1), encoding="utf-8")
     done = subprocess.run([PROGRAM, "train", str(path), *arguments], cwd=folder,
-                          capture_output=True, text=True, timeout=600)
+                          capture_output=True, text=True, timeout=600, **of_process)
     assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
