@@ -2,8 +2,8 @@
 """The memory plan of `precis train` beside the peak that the process reached, for each schedule and program.
 
 peaks.py DATA [PROGRAM...]: DATA is a folder with train.jsonl.zst (recipes/proposals), a PROGRAM another build to
-compare with build/precis, as a path from the top of the tree. Prints a table: the two longest documents alone under each schedule, and 250 updates of
-all documents in random order, which is what breaks an allocator's memory into pieces.
+compare with build/precis, as a path from the top of the tree. Prints a table: the two longest documents alone under
+each schedule, and 250 updates of all documents in random order, which is what breaks an allocator's memory into pieces.
 """
 
 import json
