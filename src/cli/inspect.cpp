@@ -31,7 +31,7 @@ void add_inspect(CLI::App& app) {
   CLI::App* command = app.add_subcommand("inspect", "Say what a model, checkpoint or tokenizer holds");
   command
       ->add_option("path", options->path,
-                   "A model directory, a checkpoint, a .safetensors file or a tokenizer directory")
+                   "A model directory, a checkpoint, a .safetensors or .bin file or a tokenizer directory")
       ->required();
   command->add_option("--format", options->format, "How it is printed")
       ->check(CLI::IsMember({"text", "json"}))

@@ -25,24 +25,22 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-bool has_tokenizer(const fs::path& directory) {
-  return is_there(directory / "tokenizer.json") || is_there(directory / "vocab.json");
-}
-
 Json weights_report(const WeightFiles& files) {
   Json names = Json::array(), tensors = Json::array(), by_type = Json::object();
-  for (const SafetensorsFile& file : files.files())
-    names.push_back(fs::path(file.path()).filename().string());
-  int64_t total = 0;
+  for (const WeightFile& file : files.files()) names.push_back(fs::path(file.path()).filename().string());
   for (const auto& [file, info] : files.entries()) {
     const char* const type = name(info->type);
     Json& group = by_type[type];
     if (group.is_null()) group = {{"tensors", 0}, {"elements", 0}, {"bytes", 0}};
     group["tensors"] = group["tensors"].get<int64_t>() + 1;
+    tensors.push_back({{"name", info->name}, {"type", type}, {"shape", info->shape}, {"bytes", info->bytes}});
+  }
+  int64_t total = 0;
+  for (const auto& [file, info] : files.distinct()) {
+    Json& group = by_type[name(info->type)];
     group["elements"] = group["elements"].get<int64_t>() + info->bytes / element_size(info->type);
     group["bytes"] = group["bytes"].get<int64_t>() + info->bytes;
     total += info->bytes;
-    tensors.push_back({{"name", info->name}, {"type", type}, {"shape", info->shape}, {"bytes", info->bytes}});
   }
   return {{"files", names},
           {"bytes", total},
@@ -138,7 +136,7 @@ void inspect_model(const fs::path& path, bool verify, const StopToken* stop, Jso
   report["weights"] = weights_report(weights);
   report["tied"] = tied_report(config, weights);
   report["tokenizer"] = nullptr;
-  if (has_tokenizer(path)) {
+  if (Tokenizer::is_there(path)) {
     const Tokenizer tokenizer = Tokenizer::load(path);
     if (verify) verify_vocabulary(tokenizer, config, path);
     report["tokenizer"] = tokenizer_report(tokenizer);
@@ -190,7 +188,7 @@ bool is_model(const fs::path& path) {
       {.what = is_there(path) ? "neither a model, a checkpoint nor a tokenizer" : "no such file or directory",
        .where = path.string(),
        .expected = "a directory with config.json, or tokenizer.json, or vocab.json and merges.txt; or a "
-                   ".safetensors file",
+                   ".safetensors or .bin file",
        .hint = is_run ? "it holds checkpoints: inspect " + (path / "latest").string() : ""});
 }
 
@@ -204,7 +202,7 @@ Json inspect_report(const fs::path& path, bool verify, const StopToken* stop) {
     inspect_weights(path, verify, stop, report);
   } else if (is_model(path)) {
     inspect_model(path, verify, stop, report);
-  } else if (has_tokenizer(path)) {
+  } else if (Tokenizer::is_there(path)) {
     inspect_tokenizer(path, verify, report);
   } else {
     nothing_to_inspect(path);

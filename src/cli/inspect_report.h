@@ -15,10 +15,10 @@ namespace precis::cli {
 //                      "manifest"; checkpoint: also "checkpoint" and "optimizer"
 //   weights:           "weights"
 //   tokenizer:         "tokenizer", "manifest"
-// What is absent (a tokenizer, a manifest) is null. With `verify` every byte is read and checked: files
-// against the manifest's digests, weights for completeness against the configuration and for values that are
-// not finite, the tokenizer's ids against the embedding. Damage is Error{kModel}. A path that is nothing of
-// all this is Error{kModel} too.
+// "bytes" and "elements" of weights count tied ones that share theirs once. What is absent (a tokenizer, a
+// manifest) is null. With `verify` every byte is read and checked: files against the manifest's digests,
+// weights for completeness against the configuration and for values that are not finite, the tokenizer's ids
+// against the embedding. Damage is Error{kModel}. A path that is nothing of all this is Error{kModel} too.
 Json inspect_report(const std::filesystem::path& path, bool verify, const StopToken* stop);
 
 // The report for people.

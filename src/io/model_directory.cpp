@@ -30,8 +30,7 @@ Json read_model_config(const std::filesystem::path& directory) {
   };
   std::error_code ignored;
   if (!std::filesystem::exists(directory, ignored)) {
-    refuse("no such model directory",
-           "a model is a directory with config.json, model.safetensors and a tokenizer");
+    refuse("no such model directory", "a model is a directory with config.json, weights and a tokenizer");
   }
   if (!std::filesystem::is_directory(directory, ignored)) {
     refuse("not a model directory", "give the directory that holds config.json");

@@ -1,19 +1,39 @@
-// Finds, checks and opens the safetensors files of a model directory.
+// Finds, checks and opens the weight files of a model directory.
 #include "io/weight_files.h"
 
 #include <algorithm>
 #include <set>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "base/error.h"
 #include "io/json.h"
+#include "io/safetensors.h"
+#include "io/torch_file.h"
 
 namespace precis {
 
 namespace {
 
 using Path = std::filesystem::path;
+
+struct Format {
+  const char* single;
+  const char* index;
+  WeightFile (*open)(const Path&);
+};
+
+// In the order in which transformers looks for them.
+constexpr Format kFormats[] = {
+    {"model.safetensors", "model.safetensors.index.json", open_safetensors},
+    {"pytorch_model.bin", "pytorch_model.bin.index.json", open_torch_file},
+};
+
+bool is_there(const Path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
 
 [[noreturn]] void refuse_shard(const Path& index, const Json& shard, std::string what) {
   throw Error(ErrorKind::kModel,
@@ -62,10 +82,43 @@ std::map<std::string, std::string> read_weight_map(const Path& index) {
   return shard_of;
 }
 
+// The shards of an index, each with just the weights that the index says.
+std::vector<WeightFile> open_shards(const Path& directory, const Format& format) {
+  const Path index = directory / format.index;
+  const std::map<std::string, std::string> shard_of = read_weight_map(index);
+  std::set<std::string> shards;
+  for (const auto& [name, shard] : shard_of) shards.insert(shard);
+  std::vector<Path> paths;
+  for (const std::string& shard : shards) paths.push_back(checked_shard(directory, index, shard));
+
+  std::vector<WeightFile> files;
+  std::map<std::string, const WeightFile*> file_of;
+  files.reserve(paths.size());
+  for (const Path& path : paths) {
+    files.push_back(format.open(path));
+    file_of[path.filename().string()] = &files.back();
+    for (const WeightInfo& info : files.back().weights()) {
+      const auto mapped = shard_of.find(info.name);
+      if (mapped == shard_of.end() || mapped->second != path.filename()) {
+        throw Error(ErrorKind::kModel,
+                    {.what = "weight '" + info.name + "' is not what the index says of this file",
+                     .where = path.string()});
+      }
+    }
+  }
+  for (const auto& [name, shard] : shard_of) {
+    if (file_of[shard]->find(name) == nullptr) {
+      throw Error(ErrorKind::kModel, {.what = "weight '" + name + "' is missing from its shard",
+                                      .where = (directory / shard).string()});
+    }
+  }
+  return files;
+}
+
 }  // namespace
 
-WeightFiles::WeightFiles(std::vector<SafetensorsFile> files) : files_(std::move(files)) {
-  for (const SafetensorsFile& file : files_) {
+WeightFiles::WeightFiles(std::vector<WeightFile> files) : files_(std::move(files)) {
+  for (const WeightFile& file : files_) {
     for (const WeightInfo& info : file.weights()) {
       const auto [earlier, is_new] = entries_.try_emplace(info.name, Entry{&file, &info});
       if (!is_new) {
@@ -79,55 +132,43 @@ WeightFiles::WeightFiles(std::vector<SafetensorsFile> files) : files_(std::move(
 }
 
 WeightFiles WeightFiles::open_file(const Path& path) {
-  std::vector<SafetensorsFile> files;
-  files.push_back(SafetensorsFile::open(path));
+  const std::string extension = path.extension().string();
+  const bool is_torch = extension == ".bin" || extension == ".pt" || extension == ".pth";
+  std::vector<WeightFile> files;
+  files.push_back(is_torch ? open_torch_file(path) : open_safetensors(path));
   return WeightFiles(std::move(files));
 }
 
 WeightFiles WeightFiles::open(const Path& model_directory) {
-  std::error_code ignored;
-  const Path single = model_directory / "model.safetensors";
-  if (std::filesystem::exists(single, ignored)) return open_file(single);
-  const Path index = model_directory / "model.safetensors.index.json";
-  if (!std::filesystem::exists(index, ignored)) {
-    const bool pickle = std::filesystem::exists(model_directory / "pytorch_model.bin", ignored);
-    throw Error(ErrorKind::kModel, {.what = "no weights in the model directory",
-                                    .where = model_directory.string(),
-                                    .expected = "model.safetensors or model.safetensors.index.json",
-                                    .found = pickle ? "pytorch_model.bin" : "",
-                                    .hint = pickle ? "save it again as safetensors" : ""});
-  }
-  const std::map<std::string, std::string> shard_of = read_weight_map(index);
-  std::set<std::string> shards;
-  for (const auto& [name, shard] : shard_of) shards.insert(shard);
-  std::vector<Path> paths;
-  for (const std::string& shard : shards) paths.push_back(checked_shard(model_directory, index, shard));
-
-  std::vector<SafetensorsFile> files;
-  for (const Path& path : paths) {
-    files.push_back(SafetensorsFile::open(path));
-    for (const WeightInfo& info : files.back().weights()) {
-      const auto mapped = shard_of.find(info.name);
-      if (mapped == shard_of.end() || mapped->second != path.filename()) {
-        throw Error(ErrorKind::kModel,
-                    {.what = "weight '" + info.name + "' is not what the index says of this file",
-                     .where = path.string()});
-      }
+  std::string names;
+  for (const Format& format : kFormats) {
+    const Path single = model_directory / format.single;
+    if (is_there(single)) {
+      std::vector<WeightFile> files;
+      files.push_back(format.open(single));
+      return WeightFiles(std::move(files));
     }
+    if (is_there(model_directory / format.index)) return WeightFiles(open_shards(model_directory, format));
+    for (const char* name : {format.single, format.index})
+      names += (names.empty() ? "" : ", ") + std::string(name);
   }
-  WeightFiles result(std::move(files));
-  for (const auto& [name, shard] : shard_of) {
-    if (result.find(name) == nullptr) {
-      throw Error(ErrorKind::kModel, {.what = "weight '" + name + "' is missing from its shard",
-                                      .where = (model_directory / shard).string()});
-    }
-  }
-  return result;
+  throw Error(ErrorKind::kModel, {.what = "no weights in the model directory",
+                                  .where = model_directory.string(),
+                                  .expected = "one of " + names});
 }
 
 std::vector<WeightFiles::Entry> WeightFiles::entries() const {
   std::vector<Entry> all;
   for (const auto& [name, entry] : entries_) all.push_back(entry);
+  return all;
+}
+
+std::vector<WeightFiles::Entry> WeightFiles::distinct() const {
+  std::vector<Entry> all = entries();
+  std::set<std::tuple<const WeightFile*, int64_t, int64_t, WeightType>> seen;
+  std::erase_if(all, [&](const Entry& entry) {
+    return !seen.emplace(entry.file, entry.info->begin, entry.info->bytes, entry.info->type).second;
+  });
   return all;
 }
 

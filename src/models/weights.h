@@ -19,7 +19,8 @@ WeightType weight_type(at::ScalarType type);
 std::string dtype_name(at::ScalarType type);
 
 // Reads every byte of every weight. Values that are not finite, and a file cut since it was opened, are
-// Error{kModel} naming weight and file, or Error{kIo}. Returns the number of bytes.
+// Error{kModel} naming weight and file, or Error{kIo}. Returns the number of bytes, each counted once where
+// tied weights share them.
 int64_t check_finite(const WeightFiles& files, const StopToken* stop);
 
 // Takes named tensors out of a model's files and keeps account, so that every missing, misshapen or left-over

@@ -41,6 +41,9 @@ class Tokenizer {
   // Throws Error{kModel} naming any file, field or component that is missing, malformed or not built.
   static Tokenizer load(const std::filesystem::path& directory);
 
+  // Whether the directory has one: a tokenizer.json or a vocab.json.
+  static bool is_there(const std::filesystem::path& directory);
+
   // Puts no special tokens around. Throws Error{kData} with the byte offset where `utf8` is not UTF-8.
   Encoding encode(std::string_view utf8, const EncodeOptions& options = {}) const;
 

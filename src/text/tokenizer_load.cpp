@@ -244,6 +244,12 @@ class Builder {
 
 }  // namespace
 
+bool Tokenizer::is_there(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  return std::filesystem::exists(directory / "tokenizer.json", ignored) ||
+         std::filesystem::exists(directory / "vocab.json", ignored);
+}
+
 Tokenizer Tokenizer::load(const std::filesystem::path& directory) {
   std::error_code error;
   if (!std::filesystem::is_directory(directory, error)) {

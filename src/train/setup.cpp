@@ -28,7 +28,7 @@ std::string digest_of_model(const std::filesystem::path& directory) {
   digest.update(digest_of_file(directory / "config.json", ErrorKind::kModel).sha256);
   digest.update(digest_of_tokenizer(Tokenizer::load(directory)));
   const WeightFiles weights = WeightFiles::open(directory);
-  for (const SafetensorsFile& file : weights.files()) {
+  for (const WeightFile& file : weights.files()) {
     digest.update(digest_of_file(file.path(), ErrorKind::kModel).sha256);
   }
   return digest.hex();

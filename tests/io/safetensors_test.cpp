@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/error_of.h"
 #include "base/fault_file_systems.h"
+#include "base/memory_file.h"
 #include "base/temporary_directory.h"
 #include "io/weight_files.h"
 
@@ -28,8 +29,8 @@ std::string file_of(const std::string& header, size_t data_bytes) {
 }
 
 std::string refusal(const std::string& bytes) {
-  const TemporaryDirectory folder;
-  return error_of([&] { SafetensorsFile::open(folder.write("x.safetensors", bytes)); }, ErrorKind::kModel);
+  const MemoryFile file(bytes);
+  return error_of([&] { open_safetensors(file.path()); }, ErrorKind::kModel);
 }
 
 std::string header_refusal(const std::string& header, size_t data_bytes) {
@@ -55,7 +56,7 @@ std::string reference_file() {
 
 TEST(Safetensors, ReadsAndWritesTheReferenceBytes) {
   const TemporaryDirectory folder;
-  const SafetensorsFile file = SafetensorsFile::open(folder.write("in.safetensors", reference_file()));
+  const WeightFile file = open_safetensors(folder.write("in.safetensors", reference_file()));
   EXPECT_EQ(file.weights().size(), 11u);
   EXPECT_EQ(file.metadata().at("format"), "pt");
   EXPECT_EQ(file.find("c")->shape.size(), 0u);
@@ -82,7 +83,7 @@ TEST(Safetensors, WritesAnEmptyFileAsTheReferenceDoes) {
   const TemporaryDirectory folder;
   write_safetensors(posix_file_system(), folder / "e", {}, {});
   EXPECT_EQ(bytes_of(folder / "e"), with_length(8, "{}      "));
-  EXPECT_TRUE(SafetensorsFile::open(folder / "e").weights().empty());
+  EXPECT_TRUE(open_safetensors(folder / "e").weights().empty());
 }
 
 TEST(Safetensors, RefusesBadHeaderLengths) {
@@ -175,7 +176,7 @@ TEST(Safetensors, EveryCutOfAFileIsRefused) {
 TEST(Safetensors, AFileCutWhileOpenIsAnError) {
   const TemporaryDirectory folder;
   const auto path = folder.write("x", reference_file());
-  const SafetensorsFile file = SafetensorsFile::open(path);
+  const WeightFile file = open_safetensors(path);
   std::filesystem::resize_file(path, reference_file().size() - 2);
   char flags[3];
   EXPECT_THAT(error_of([&] { file.read("e", flags, 3); }, ErrorKind::kIo),

@@ -7,13 +7,14 @@
 #include <cstdio>
 
 #include "base/file_system.h"
+#include "io/safetensors.h"
 #include "memory/cross_attention.h"
 #include "models/model_files.h"
 #include "models/weights.h"
 
 namespace precis {
 
-at::Tensor read_ids(const SafetensorsFile& file, const char* name) {
+at::Tensor read_ids(const WeightFile& file, const char* name) {
   const WeightInfo* info = file.find(name);
   if (info == nullptr || info->type != WeightType::kI64) {
     throw Error(ErrorKind::kData, {.what = std::string(name) + " is missing or not I64"});
@@ -48,7 +49,7 @@ void run(const std::string& directory, const std::string& inputs, at::ScalarType
   models::LoadNotes notes;
   const models::BartModel model = models::BartModel::load(directory, dtype, &notes);
   for (const std::string& name : notes.unexpected) std::printf("unexpected %s\n", name.c_str());
-  const SafetensorsFile file = SafetensorsFile::open(inputs);
+  const WeightFile file = open_safetensors(inputs);
   const at::Tensor lengths = read_ids(file, "lengths"), decoder_ids = read_ids(file, "decoder_ids");
   const std::vector<int64_t> rows(lengths.data_ptr<int64_t>(), lengths.data_ptr<int64_t>() + lengths.numel());
   const at::Tensor states = model.encode(read_ids(file, "input_ids"), rows, {});

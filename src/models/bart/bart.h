@@ -46,8 +46,8 @@ class BartModel {
   // Fresh weights: normal with `init_std`, biases 0, norms 1, the padding row of the embedding 0;
   // a pure function of (config, seed).
   static BartModel initialize(const BartConfig& config, uint64_t seed, at::ScalarType dtype);
-  // Reads `directory` (config.json, model.safetensors or its shards) in any floating type, cast to `dtype`.
-  // Throws Error{kModel}. models::load_model() also tells what is in `notes`.
+  // Reads `directory` (config.json and the weights, as WeightFiles::open finds them) in any floating type,
+  // cast to `dtype`. Throws Error{kModel}. models::load_model() also tells what is in `notes`.
   static BartModel load(const std::filesystem::path& directory, at::ScalarType dtype,
                         LoadNotes* notes = nullptr);
 

@@ -1,4 +1,5 @@
 // BART from and to the files of a model directory.
+#include "io/safetensors.h"
 #include "models/model_files.h"
 #include "models/weights.h"
 
