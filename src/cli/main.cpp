@@ -116,6 +116,7 @@ int run(int argc, char** argv) {
   add_evaluate(app);
   add_tokenizer(app);
   add_init(app);
+  add_convert(app);
   add_inspect(app);
   try {
     app.parse(argc, argv);

@@ -80,6 +80,7 @@ void add_train(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_init(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
 
 }  // namespace precis::cli

@@ -13,8 +13,8 @@
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
 #include "io/safetensors.h"
-#include "models/model_files.h"
 #include "models/weights.h"
+#include "train/model_writer.h"
 #include "train/output_folder.h"
 
 namespace precis::train {
@@ -104,12 +104,8 @@ fs::path save_checkpoint(FileSystem& files, const fs::path& folder, const Checkp
                          const TrainerState& state) {
   const fs::path target = folder / checkpoint_name(state.step);
   AtomicDirectory directory(files, target);
-  const fs::path stage = directory.stage();
-  directory.write("config.json", pretty_json(models::saved_config(parts.model)));
-  directory.write("generation_config.json", pretty_json(parts.generation_config));
-  for (const TokenizerFile& file : parts.tokenizer.files()) directory.write(file.name, file.bytes);
-  models::write_weights(directory.files(), parts.model, stage / "model.safetensors");
-  write_optimizer(directory.files(), parts.optimizer, stage / kOptimizerName);
+  write_model(directory, parts.model, pretty_json(parts.generation_config), &parts.tokenizer);
+  write_optimizer(directory.files(), parts.optimizer, directory.stage() / kOptimizerName);
   directory.write(kStateName, pretty_json(state.to_json()));
   directory.commit({{"step", state.step},
                     {"config_digest", sha256(state.config.dump())},

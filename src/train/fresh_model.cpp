@@ -14,7 +14,7 @@
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
 #include "models/bart/bart.h"
-#include "models/model_files.h"
+#include "train/model_writer.h"
 
 namespace precis::train {
 
@@ -139,10 +139,7 @@ void write_fresh_model(FileSystem& files, const std::filesystem::path& directory
   AtomicDirectory staged(files, directory);
   const models::BartModel model = models::BartModel::initialize(fresh.model, seed, dtype);
   throw_if_stopped(stop);
-  staged.write("config.json", pretty_json(models::saved_config(model)));
-  staged.write("generation_config.json", pretty_json(fresh.generation));
-  for (const TokenizerFile& file : tokenizer.files()) staged.write(file.name, file.bytes);
-  models::write_weights(staged.files(), model, staged.stage() / "model.safetensors");
+  write_model(staged, model, pretty_json(fresh.generation), &tokenizer);
   throw_if_stopped(stop);
   staged.commit({{"seed", seed}});
 }
