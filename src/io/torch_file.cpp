@@ -226,6 +226,10 @@ std::string read_exactly(const Descriptor& file, int64_t begin, int64_t size) {
   return bytes;
 }
 
+[[noreturn]] void not_torch(const std::string& file) {
+  refuse({file}, "not a file of torch.save()", "a zip archive, or the older format's magic number");
+}
+
 // --- the zip archive: ROOT/data.pkl, ROOT/byteorder, and ROOT/data/KEY for each storage
 
 WeightFile open_zip(Descriptor file) {
@@ -272,14 +276,14 @@ WeightFile open_zip(Descriptor file) {
 // --- the older format: magic number, protocol, system, state dict and list of keys, a pickle each; then for
 // each key the number of elements (8 bytes) and the elements
 
-constexpr std::string_view kMagic("\x80\x02\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19.", 15);
+// 0x1950A86A20F9469CFC6C, as a pickle of any protocol holds it.
+constexpr std::string_view kMagic("\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19", 10);
 constexpr int64_t kProtocol = 1001;
 
 class PickleReader {
  public:
   PickleReader(std::string_view bytes, const std::string& file) : bytes_(bytes), file_(file) {}
   size_t position() const { return position_; }
-  void skip(size_t bytes) { position_ += bytes; }
   Pickle next() {
     const std::string where = file_ + " (pickle at byte " + std::to_string(position_) + ')';
     Pickle pickle = parse_pickle(bytes_.substr(position_), where, kAllowed);
@@ -346,7 +350,8 @@ WeightFile open_legacy(Descriptor file) {
   // All of the pickles lie in here.
   const std::string head = read_exactly(file, 0, std::min(file.size(), kMaxPickle));
   PickleReader pickles(head, where);
-  pickles.skip(kMagic.size());
+  const Pickle magic = pickles.next();
+  if (magic.at(magic.root).kind != Kind::kLong || magic.at(magic.root).text != kMagic) not_torch(where);
   const Pickle protocol = pickles.next();
   if (protocol.at(protocol.root).kind != Kind::kInteger || protocol.at(protocol.root).integer != kProtocol) {
     refuse({where}, "another version of the format", std::to_string(kProtocol));
@@ -362,11 +367,12 @@ WeightFile open_legacy(Descriptor file) {
 
 WeightFile open_torch_file(const std::filesystem::path& path) {
   Descriptor file = open_for_reading(path, ErrorKind::kModel);
-  std::string start(kMagic.size(), '\0');
+  std::string start(2, '\0');
   start.resize(file.read_at(start.data(), start.size(), 0));
-  if (start == kMagic) return open_legacy(std::move(file));
-  if (start.starts_with("PK")) return open_zip(std::move(file));
-  refuse({file.name()}, "not a file of torch.save()", "a zip archive, or the older format's magic number");
+  if (start == "PK") return open_zip(std::move(file));
+  if (start.starts_with('\x80'))
+    return open_legacy(std::move(file));  // an operation that a pickle begins with
+  not_torch(file.name());
 }
 
 }  // namespace precis
