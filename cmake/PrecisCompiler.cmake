@@ -10,6 +10,9 @@ add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initi
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-fpch-preprocess)
 endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")  # else ccache takes every precompiled header for another
+endif()
 find_program(PRECIS_MOLD mold)
 if(PRECIS_MOLD)
   add_link_options(-fuse-ld=mold)

@@ -13,6 +13,14 @@ if(PRECIS_TESTS)
   include(GoogleTest)
 endif()
 
+if(PRECIS_FUZZ)
+  # One precompiled header for all: half of the time that clang needs under its sanitizers.
+  file(WRITE ${CMAKE_BINARY_DIR}/fuzz_pch.cpp "// Holds the shared precompiled header.\n")
+  add_library(precis_fuzz_pch STATIC ${CMAKE_BINARY_DIR}/fuzz_pch.cpp)
+  target_precompile_headers(precis_fuzz_pch PRIVATE
+    <nlohmann/json.hpp> <algorithm> <filesystem> <functional> <map> <memory> <optional> <set> <string> <vector>)
+endif()
+
 if(PRECIS_WITH_TORCH)
   find_library(PRECIS_TCMALLOC tcmalloc_minimal)
   if(NOT PRECIS_TCMALLOC)

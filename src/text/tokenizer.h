@@ -44,7 +44,8 @@ class Tokenizer {
   // Whether the directory has one: a tokenizer.json or a vocab.json.
   static bool is_there(const std::filesystem::path& directory);
 
-  // Puts no special tokens around. Throws Error{kData} with the byte offset where `utf8` is not UTF-8.
+  // Puts no special tokens around. Throws Error{kData} with the byte offset where `utf8` is not UTF-8, and
+  // Error{kModel} where the vocabulary has neither a token for a byte of it nor an unknown token.
   Encoding encode(std::string_view utf8, const EncodeOptions& options = {}) const;
 
   // No clean-up of spaces; broken bytes become U+FFFD; ids that name no token are skipped.
