@@ -309,14 +309,13 @@ class Machine {
     const std::string& name = value(parts[0], Kind::kGlobal, "a global").text;
     const std::vector<PickleIndex>& arguments = value(parts[1], Kind::kTuple, "a tuple of arguments").items;
     if (name != kOrderedDict) return make_of(Kind::kCall, std::move(parts));
-    // Python before 3.5 gives it a list of pairs. Every pair took a byte at least where it was written, but
-    // the same list may be given again and again.
+    // Python before 3.5 gives it a list of pairs. The same list may be given again and again.
     std::vector<PickleIndex> items;
     if (arguments.size() > 1) refuse("a call of OrderedDict with more than one argument");
     if (arguments.size() == 1) {
       const std::vector<PickleIndex>& pairs = value(arguments[0], Kind::kList, "a list of pairs").items;
       pairs_ += pairs.size();
-      if (pairs_ > bytes_.size()) refuse("the pickle holds too many values");
+      if (pairs_ > kMost) refuse("the pickle holds too many values");
       for (const PickleIndex pair : pairs) {
         const PickleValue& found = result_.values[pair];
         const bool is_pair =
@@ -337,7 +336,7 @@ class Machine {
   std::vector<PickleIndex> stack_;
   std::vector<size_t> marks_;  // sizes of the stack
   std::unordered_map<uint64_t, PickleIndex> memo_;
-  size_t pairs_ = 0;
+  size_t pairs_ = 0;  // that calls of OrderedDict have copied
 };
 
 }  // namespace

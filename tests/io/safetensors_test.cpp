@@ -186,6 +186,16 @@ TEST(Safetensors, AFileCutWhileOpenIsAnError) {
               HasSubstr("not in the file"));
 }
 
+TEST(Safetensors, AFileReplacedWhileOpenIsReadAsItWas) {
+  const TemporaryDirectory folder;
+  const auto path = folder.write("x", reference_file());
+  const WeightFile file = open_safetensors(path);
+  std::filesystem::rename(folder.write("y", "another"), path);
+  char flags[3];
+  file.read("e", flags, 3);
+  EXPECT_EQ(std::string(flags, 3), reference_file().substr(reference_file().size() - 3));
+}
+
 TEST(Safetensors, NothingIsLeftUnsaidWhenTheDiskIsFull) {
   const float values[2] = {1, 2};
   const std::vector<WeightBytes> weights = {{"w", WeightType::kF32, {2}, values}};
