@@ -138,12 +138,13 @@ class Summarizer {
     summary.memory_rows = pack.rows_B.front();
     summary.seconds.read = read_seconds + seconds_since(read_start);
     memory::MemoryBatch memory = encode(pack, summary);
+    std::vector<generate::SearchedDocument> documents = generate::searched_documents(generation_, pack);
     if (options_.explain) {
-      write(memory, summary);
+      write(memory, std::move(documents), summary);
       summary.source = std::move(document.text);
       explain(memory, pack.windows_B.front(), summary);
     } else {
-      write(std::move(memory), summary);
+      write(std::move(memory), std::move(documents), summary);
     }
     tell(summary);
     return summary;
@@ -163,7 +164,8 @@ class Summarizer {
     return memory;
   }
 
-  void write(memory::MemoryBatch memory, Summary& summary) {
+  void write(memory::MemoryBatch memory, std::vector<generate::SearchedDocument> documents,
+             Summary& summary) {
     const Clock::time_point start = Clock::now();
     memory::HeldCrossAttention attention(std::move(memory));
     generate::Callbacks callbacks;
@@ -173,7 +175,8 @@ class Summarizer {
       progress_.update(0.5 + 0.5 * static_cast<double>(tokens) / most,
                        summary.id + ": " + std::to_string(tokens) + " tokens written");
     };
-    summary.generated = std::move(generate::generate(model_, attention, 1, generation_, callbacks).front());
+    summary.generated = std::move(
+        generate::generate(model_, attention, std::move(documents), generation_, callbacks).front().front());
     summary.text = tokenizer_.decode(summary.generated.token_ids, true);
     summary.seconds.decode = seconds_since(start);
   }
