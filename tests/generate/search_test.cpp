@@ -251,6 +251,19 @@ TEST(BeamSearch, SeveralSequencesAreTheBestOnesInOrder) {
   EXPECT_GT(sequences[0].score, sequences[1].score);
 }
 
+TEST(BeamSearch, NothingIsCertainThatAFinishedHypothesisLacks) {
+  GenerationConfig config = small_config(2);
+  config.early_stopping = EarlyStopping::kNever;
+  const std::unique_ptr<Search> search = make_search(config, documents(1));
+  search->advance(logits(kGarden, {0, 0}));
+  EXPECT_THAT(search->certain(0), ElementsAre(0));
+  // 3 and 2 end; what runs on begins with 2 alone.
+  search->advance(logits(kGarden, {2, 3}));
+  ASSERT_FALSE(search->done());
+  EXPECT_THAT(search->certain(0), ElementsAre(0));
+  EXPECT_THAT(search_chains(config, {kGarden}).at(0).token_ids, ElementsAre(0, 3, 1));
+}
+
 TEST(Search, FinishedDocumentsLeaveTheRows) {
   const GenerationConfig config = small_config(2);
   const std::unique_ptr<Search> search = make_search(config, documents(2));

@@ -118,6 +118,10 @@ def test_draws_of_sequences_documents_and_seeds_are_independent(models, tmp_path
     one, other = tokens
     pairs = {"documents": list(zip(one[0], one[1])) + list(zip(one[1], one[2])),
              "seeds": list(zip(one[0] + one[1], other[0] + other[1])),
+             # Neighbours on two counts, which a sum of these would make one.
+             "a document and a sequence": list(zip(one[0][1:], one[1])) + list(zip(one[1][1:], one[2])),
+             "a seed and a sequence": list(zip(one[0][1:], other[0])) + list(zip(one[1][1:], other[1])),
+             "a seed and a document": list(zip(one[1], other[0])) + list(zip(one[2], other[1])),
              "sequences": [pair for document in one for pair in zip(document[::2], document[1::2])]}
     for name, drawn in pairs.items():
         left, right = (collections.Counter(pair[i] for pair in drawn) for i in (0, 1))
