@@ -1,42 +1,26 @@
 // precis summarize: one summary a document, the whole document read.
 #include <unistd.h>
 
-#include <chrono>
-#include <cstdio>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
 
-#include "base/memory_use.h"
+#include "cli/document_batches.h"
 #include "cli/generation_options.h"
-#include "cli/numbers.h"
 #include "cli/program.h"
-#include "cli/progress.h"
-#include "cli/sources_text.h"
+#include "cli/summarizer.h"
+#include "cli/summary.h"
 #include "data/documents.h"
-#include "evaluate/examples.h"
-#include "generate/generate.h"
-#include "generate/sources.h"
 #include "io/descriptor.h"
-#include "io/json.h"
 #include "io/utf8.h"
-#include "memory/cross_attention.h"
-#include "memory/encode.h"
-#include "memory/packs.h"
-#include "memory/windows.h"
-#include "models/bart/bart.h"
-#include "models/model_files.h"
-#include "text/tokenizer.h"
 
 namespace precis::cli {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+// The most rows of the decoder at once: each has scores of the whole vocabulary.
+constexpr int64_t kDecoderRows = 256;
 
 struct SummarizeOptions {
   CommonOptions common;
@@ -49,31 +33,14 @@ struct SummarizeOptions {
   std::string document_field;
   ReadingOptions reading;
   bool explain = false;
+  bool stream = false;
+  bool no_stream = false;
   Json generation = Json::object();
 };
 
 struct Inputs {
   std::string model;
   std::vector<std::string> files;
-};
-
-struct Seconds {
-  double load = 0, read = 0, encode = 0, decode = 0, explain = 0;
-
-  double total() const { return load + read + encode + decode + explain; }
-};
-
-struct Summary {
-  std::string id;
-  std::string text;
-  generate::Generated generated;
-  int64_t input_tokens = 0;
-  int64_t windows = 0;
-  int64_t memory_rows = 0;
-  Seconds seconds;
-  // With --explain:
-  std::string source;
-  std::vector<generate::SentenceSources> sources;
 };
 
 Inputs find_inputs(const SummarizeOptions& options) {
@@ -107,158 +74,44 @@ Inputs find_inputs(const SummarizeOptions& options) {
   return inputs;
 }
 
-class Summarizer {
- public:
-  Summarizer(const SummarizeOptions& options, const std::string& directory, LogSink sink)
-      : options_(options),
-        directory_(directory),
-        progress_(sink, !options.common.quiet && options.common.log_format == "text"),
-        started_(Clock::now()),
-        model_(models::load_model(directory, scalar_type(options.common), sink)),
-        tokenizer_(Tokenizer::load(directory)),
-        window_(options.window.value_or(model_.config().max_position_embeddings)),
-        generation_(generate::resolve_generation_config(directory, model_.config(), options.generation,
-                                                        progress_.wrap(std::move(sink)))),
-        load_seconds_(seconds_since(started_)) {}
-
-  // `read_seconds`: what reading the document took.
-  Summary summarize(Document document, double read_seconds) {
-    Summary summary;
-    summary.id = document.id;
-    summary.seconds.load = load_seconds_;
-    const Clock::time_point read_start = Clock::now();
-    if (options_.query) document.query = options_.query;
-    const memory::DocumentTokens tokens =
-        evaluate::tokenize_document(document, tokenizer_, model_.config(), window_);
-    std::vector<memory::DocumentPack> packs =
-        memory::pack_documents({memory::cut_windows(model_.config(), tokens, window_)});
-    const memory::DocumentPack& pack = packs.front();
-    summary.input_tokens = static_cast<int64_t>(tokens.text.size());
-    summary.windows = static_cast<int64_t>(pack.windows_B.front().size());
-    summary.memory_rows = pack.rows_B.front();
-    summary.seconds.read = read_seconds + seconds_since(read_start);
-    memory::MemoryBatch memory = encode(pack, summary);
-    if (options_.explain) {
-      write(memory, summary);
-      summary.source = std::move(document.text);
-      explain(memory, pack.windows_B.front(), summary);
-    } else {
-      write(std::move(memory), summary);
-    }
-    tell(summary);
-    return summary;
+// Whether the text is to come as it is written: where it was asked for, else where somebody watches.
+bool streams(const SummarizeOptions& options, const generate::GenerationConfig& generation) {
+  if (!options.stream) return !options.no_stream && options.format == "text" && isatty(STDOUT_FILENO) != 0;
+  if (options.format != "text") {
+    throw Error(ErrorKind::kUsage, {.what = "only text can come as it is written",
+                                    .where = "--stream",
+                                    .expected = "--format text",
+                                    .found = options.format});
   }
-
- private:
-  memory::MemoryBatch encode(const memory::DocumentPack& pack, Summary& summary) {
-    const Clock::time_point start = Clock::now();
-    const auto show = [&](int64_t done, int64_t total) {
-      // Encoding is taken as half of the work: how long decoding takes is not known before.
-      progress_.update(
-          0.5 * static_cast<double>(done) / static_cast<double>(total),
-          summary.id + ": " + std::to_string(done) + " of " + std::to_string(total) + " windows encoded");
-    };
-    memory::MemoryBatch memory = memory::encode_pack(model_, pack, {}, &stop_token(), show);
-    summary.seconds.encode = seconds_since(start);
-    return memory;
+  if (generation.num_return_sequences > 1) {
+    throw Error(ErrorKind::kUsage, {.what = "only one sequence can come as it is written",
+                                    .where = "--stream",
+                                    .expected = "num_return_sequences 1",
+                                    .found = std::to_string(generation.num_return_sequences)});
   }
-
-  void write(memory::MemoryBatch memory, Summary& summary) {
-    const Clock::time_point start = Clock::now();
-    memory::HeldCrossAttention attention(std::move(memory));
-    generate::Callbacks callbacks;
-    callbacks.stop = &stop_token();
-    callbacks.on_step = [&](int64_t tokens, int64_t) {
-      const double most = static_cast<double>(generation_.max_length - 1);
-      progress_.update(0.5 + 0.5 * static_cast<double>(tokens) / most,
-                       summary.id + ": " + std::to_string(tokens) + " tokens written");
-    };
-    summary.generated = std::move(generate::generate(model_, attention, 1, generation_, callbacks).front());
-    summary.text = tokenizer_.decode(summary.generated.token_ids, true);
-    summary.seconds.decode = seconds_since(start);
-  }
-
-  void explain(const memory::MemoryBatch& memory, const std::vector<memory::Window>& windows,
-               Summary& summary) {
-    throw_if_stopped(&stop_token());
-    const Clock::time_point start = Clock::now();
-    progress_.update(1.0, summary.id + ": finding the sources");
-    summary.sources = generate::find_sources(model_, tokenizer_, memory, windows,
-                                             tokenizer_.encode(summary.source), summary.generated.token_ids);
-    summary.seconds.explain = seconds_since(start);
-  }
-
-  void tell(const Summary& summary) {
-    const Seconds& seconds = summary.seconds;
-    progress_.finish(1.0, summary.id + ": " + std::to_string(summary.input_tokens) + " tokens read in " +
-                              std::to_string(summary.windows) + " windows, " +
-                              std::to_string(summary.generated.token_ids.size() - 1) + " tokens written, " +
-                              format_seconds(seconds.encode + seconds.decode + seconds.explain));
-  }
-
-  const SummarizeOptions& options_;
-  std::string directory_;
-  Progress progress_;
-  Clock::time_point started_;
-  models::BartModel model_;
-  Tokenizer tokenizer_;
-  int64_t window_;
-  generate::GenerationConfig generation_;
-  double load_seconds_;
-};
-
-Json sources_json(const std::vector<generate::SentenceSources>& sources) {
-  Json list = Json::array();
-  for (const generate::SentenceSources& sentence : sources) {
-    Json passages = Json::array();
-    for (const generate::Passage& passage : sentence.passages) {
-      passages.push_back(
-          {{"start", passage.span.begin}, {"end", passage.span.end}, {"weight", passage.weight}});
-    }
-    list.push_back({{"sentence", sentence.sentence}, {"passages", std::move(passages)}});
-  }
-  return list;
+  return true;
 }
 
-Json to_json(const Summary& summary, const std::string& model, bool explain) {
-  const Seconds& seconds = summary.seconds;
-  Json json = {{"id", summary.id},
-               {"summary", summary.text},
-               {"token_ids", summary.generated.token_ids},
-               {"finish_reason", generate::name(summary.generated.finish_reason)},
-               {"model", model},
-               {"input_tokens", summary.input_tokens},
-               {"windows", summary.windows},
-               {"memory_rows", summary.memory_rows},
-               {"truncated", false},
-               {"output_tokens", static_cast<int64_t>(summary.generated.token_ids.size()) - 1},
-               {"seconds",
-                {{"load", seconds.load},
-                 {"read", seconds.read},
-                 {"encode", seconds.encode},
-                 {"decode", seconds.decode},
-                 {"total", seconds.total()}}},
-               {"peak_memory_bytes", peak_memory_bytes()}};
-  if (explain) {
-    json["seconds"]["explain"] = seconds.explain;
-    json["sources"] = sources_json(summary.sources);
-  }
-  return json;
+// Where every text is to be streamed, one document at a time.
+BatchBounds batch_bounds(const SummarizeOptions& options, const generate::GenerationConfig& generation) {
+  BatchBounds bounds;
+  bounds.documents = std::clamp<int64_t>(kDecoderRows / generation.rows(), 1, bounds.documents);
+  if (options.stream) bounds.documents = 1;
+  return bounds;
 }
 
-std::string to_text(const Summary& summary, bool explain) {
-  std::string text = summary.text + "\n";
-  if (explain) text += "\n" + describe_sources(summary.sources, summary.source);
-  return text;
-}
-
-// Each result is on its way before the next document is begun.
-void print(const Summary& summary, const std::string& model, const SummarizeOptions& options, bool first) {
-  if (options.format == "text") {
-    write_result((first ? "" : "\n") + to_text(summary, options.explain));
-  } else {
+// Each result is on its way before the next one is made.
+void print(const Summary& summary, SummaryStream* stream, const std::string& model,
+           const SummarizeOptions& options, const std::string& separator) {
+  if (options.format != "text") {
     write_result(dump_json(to_json(summary, model, options.explain), options.format == "json" ? 2 : -1) +
                  "\n");
+  } else if (stream != nullptr) {
+    const std::string& text = summary.sequences.front().text;
+    stream->finish(text);
+    write_result(to_text(summary, options.explain).substr(text.size()));
+  } else {
+    write_result(separator + to_text(summary, options.explain));
   }
   flush_results();
 }
@@ -279,21 +132,30 @@ void summarize(const SummarizeOptions& options) {
   document_options.document_field = options.document_field;
   options.reading.apply(document_options);
 
-  Summarizer summarizer(options, inputs.model, log_sink());
-  int64_t documents = 0;
-  for (const std::string& file : inputs.files) {
-    DocumentReader reader(file, document_options);
-    for (;;) {
-      const Clock::time_point start = Clock::now();
-      std::optional<Document> document = reader.next();
-      if (!document) break;
-      print(summarizer.summarize(std::move(*document), seconds_since(start)), inputs.model, options,
-            documents == 0);
-      ++documents;
-    }
-    notify_reading(reader, file);
+  Summarizer summarizer(inputs.model,
+                        {.dtype = scalar_type(options.common),
+                         .window = options.window,
+                         .generation = options.generation,
+                         .explain = options.explain,
+                         .progress = !options.common.quiet && options.common.log_format == "text"},
+                        log_sink(), &stop_token());
+  const Streaming streaming =
+      streams(options, summarizer.generation()) ? Streaming::kWhereAlone : Streaming::kOff;
+  DocumentBatches batches(inputs.files, document_options, options.query, summarizer.tokenizer(),
+                          summarizer.model_config(), summarizer.window(),
+                          batch_bounds(options, summarizer.generation()));
+  int64_t printed = 0;
+  const auto separator = [&] { return std::string(printed == 0 ? "" : "\n"); };
+  for (;;) {
+    std::vector<ReadDocument> batch = batches.next();
+    if (batch.empty()) break;
+    summarizer.summarize(std::move(batch), streaming, separator,
+                         [&](const Summary& summary, SummaryStream* stream) {
+                           print(summary, stream, inputs.model, options, separator());
+                           ++printed;
+                         });
   }
-  if (documents == 0) log(log_sink(), LogLevel::kWarning, "there was no document to summarize");
+  if (printed == 0) log(log_sink(), LogLevel::kWarning, "there was no document to summarize");
 }
 
 }  // namespace
@@ -321,6 +183,9 @@ void add_summarize(CLI::App& app) {
   add_reading_options(command, options->reading);
   command.add_flag("--explain", options->explain,
                    "Also where in the document each sentence comes from: the passages attended to most");
+  CLI::Option* stream = command.add_flag("--stream", options->stream,
+                                         "Print the text as it is written (default: on a terminal, as text)");
+  command.add_flag("--no-stream", options->no_stream, "Print a text when it is whole")->excludes(stream);
   add_generation_options(command, options->generation);
   add_common_options(command, options->common);
   allow_double_dash(command);

@@ -58,10 +58,13 @@ class Runner {
       const double share = kEncodingShare + (1 - kEncodingShare) * static_cast<double>(tokens) / most;
       show(static_cast<double>(pack.size()) * share, std::to_string(tokens) + " tokens written");
     };
-    std::vector<generate::Generated> summaries = generate::generate(
-        model_, *attention, pack.size(), *request_.generation, {.on_step = on_step, .stop = request_.stop});
+    generate::GenerationConfig config = *request_.generation;
+    config.num_return_sequences = 1;  // the first of several is the summary
+    std::vector<std::vector<generate::Generated>> summaries =
+        generate::generate(model_, *attention, generate::searched_documents(config, pack), config,
+                           {.on_step = on_step, .stop = request_.stop});
     for (size_t b = 0; b < summaries.size(); ++b) {
-      results_[pack.documents[b]].summary = std::move(summaries[b].token_ids);
+      results_[pack.documents[b]].summary = std::move(summaries[b].front().token_ids);
     }
   }
 

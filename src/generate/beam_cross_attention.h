@@ -1,5 +1,5 @@
-// The documents' memory as beams see it: the beams of a document are queries to one memory, which is never
-// copied. Letters: B documents, K beams, R = live documents * K rows, D decoder width.
+// The documents' memory as beams see it: the beams (or sequences) of a document are queries to one memory,
+// which is never copied. Letters: B documents, K beams, R = live documents * K rows, D decoder width.
 #pragma once
 
 #include <cstdint>

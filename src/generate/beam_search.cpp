@@ -1,6 +1,7 @@
 // Beam search, step by step as transformers 5 defines it: the best candidates of all beams, those that end
 // compete for the finished places under the length penalty, the others run on. Scores are float32 whatever
-// the model's type, and selections go through the library's top-k, so that ties fall as they do there.
+// the model's type, and selections go through the library's top-k, so that ties fall as they do there. With
+// sampling the candidates are drawn without replacement instead; everything else stays.
 #include <algorithm>
 #include <cmath>
 
@@ -38,7 +39,8 @@ struct BeamSearch::Candidates {
   }
 };
 
-BeamSearch::BeamSearch(const GenerationConfig& config, int64_t documents) : Search(config, documents) {
+BeamSearch::BeamSearch(const GenerationConfig& config, std::vector<SearchedDocument> documents)
+    : Search(config, std::move(documents)) {
   const size_t beams = static_cast<size_t>(config.num_beams);
   const TokenSequence start{static_cast<int32_t>(config.decoder_start_token_id)};
   Document document;
@@ -87,6 +89,33 @@ bool BeamSearch::over(const Document& document, const Candidates& candidates) co
   });
 }
 
+at::Tensor BeamSearch::choose(const at::Tensor& scores_BN, int64_t kept) const {
+  if (!config_.sampling) return std::get<1>(scores_BN.topk(kept));
+  const at::Tensor scores = scores_BN.to(at::kCPU).contiguous();
+  std::vector<int64_t> places;
+  for (size_t i = 0; i < live_.size(); ++i) {
+    const std::vector<int64_t> drawn =
+        draw_places(scores[static_cast<int64_t>(i)], kept, next_draw(i).key(0));
+    places.insert(places.end(), drawn.begin(), drawn.end());
+  }
+  return at::tensor(places, at::kLong).view({-1, kept}).to(scores_BN.device());
+}
+
+TokenSequence BeamSearch::certain(size_t i) const {
+  const Document& document = documents_[i];
+  TokenSequence shared = document.running.front();
+  const auto shorten = [&](const TokenSequence& other) {
+    const auto [end, ignored] = std::mismatch(shared.begin(), shared.end(), other.begin(), other.end());
+    shared.erase(end, shared.end());
+  };
+  for (const TokenSequence& row : document.running) shorten(row);
+  // A finished hypothesis may still be the best.
+  for (const Hypothesis& hypothesis : document.best) {
+    if (hypothesis.finished) shorten(hypothesis.tokens);
+  }
+  return shared;
+}
+
 Search::Step BeamSearch::advance(at::Tensor logits_RV) {
   const int64_t beams = config_.num_beams;
   const int64_t documents = static_cast<int64_t>(documents_.size());
@@ -101,10 +130,11 @@ Search::Step BeamSearch::advance(at::Tensor logits_RV) {
                           document.running_scores.end());
   }
   at::Tensor scores_RV = logits_RV.log_softmax(1);
-  rules_.apply(rows, scores_RV);
+  rules_.apply(rows, live_, scores_RV);
   scores_RV.add_(at::tensor(running_scores, at::kFloat).to(scores_RV.device()).unsqueeze(1));
-  const auto [best_scores, best_places] = scores_RV.view({documents, beams * vocabulary}).topk(kept);
-  const at::Tensor scores_BK = best_scores.to(at::kCPU).contiguous();
+  const at::Tensor scores_BN = scores_RV.view({documents, beams * vocabulary});
+  const at::Tensor best_places = choose(scores_BN, kept);
+  const at::Tensor scores_BK = scores_BN.gather(1, best_places).to(at::kCPU).contiguous();
   const at::Tensor places_BK = best_places.to(at::kCPU).contiguous();
 
   std::vector<int64_t> live, tokens, parents;
@@ -134,8 +164,10 @@ Search::Step BeamSearch::advance(at::Tensor logits_RV) {
     }
     keep_finished(document, candidates);
     if (over(document, candidates)) {
-      results_[static_cast<size_t>(live_[static_cast<size_t>(d)])] =
-          make_result(std::move(document.best[0].tokens), document.best_scores[0]);
+      std::vector<Generated>& results = results_[static_cast<size_t>(live_[static_cast<size_t>(d)])];
+      for (size_t k = 0; k < static_cast<size_t>(config_.num_return_sequences); ++k) {
+        results.push_back(make_result(std::move(document.best[k].tokens), document.best_scores[k]));
+      }
       continue;
     }
     live.push_back(live_[static_cast<size_t>(d)]);

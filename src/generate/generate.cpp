@@ -10,8 +10,34 @@
 
 namespace precis::generate {
 
-std::vector<Generated> generate(const models::BartModel& model, nn::CrossAttention& memory, int64_t documents,
-                                const GenerationConfig& config, const Callbacks& callbacks) {
+namespace {
+
+TokenSequence as_one_window(const std::vector<memory::Window>& windows) {
+  TokenSequence ids(windows.front().ids.begin(), windows.front().ids.end() - 1);
+  for (size_t w = 1; w < windows.size(); ++w) {
+    const memory::Window& window = windows[w];
+    const auto end = window.ids.end() - 1;
+    ids.insert(ids.end(), end - (window.text_end - window.text_begin), end);
+  }
+  ids.push_back(windows.back().ids.back());
+  return ids;
+}
+
+}  // namespace
+
+std::vector<SearchedDocument> searched_documents(const GenerationConfig& config,
+                                                 const memory::DocumentPack& pack, uint64_t first_key) {
+  std::vector<SearchedDocument> documents(static_cast<size_t>(pack.size()));
+  for (size_t b = 0; b < documents.size(); ++b) {
+    documents[b].key = first_key + static_cast<uint64_t>(pack.documents[b]);
+    if (config.reads_document()) documents[b].read = as_one_window(pack.windows_B[b]);
+  }
+  return documents;
+}
+
+std::vector<std::vector<Generated>> generate(const models::BartModel& model, nn::CrossAttention& memory,
+                                             std::vector<SearchedDocument> documents,
+                                             const GenerationConfig& config, const Callbacks& callbacks) {
   const at::NoGradGuard no_grad;
   const int64_t positions = model.config().max_position_embeddings;
   if (config.max_length > positions + 1) {
@@ -20,9 +46,10 @@ std::vector<Generated> generate(const models::BartModel& model, nn::CrossAttenti
                                     .expected = "at most " + std::to_string(positions + 1),
                                     .found = std::to_string(config.max_length)});
   }
-  const std::unique_ptr<Search> search = make_search(config, documents);
-  BeamCrossAttention beams(memory, documents, config.num_beams);
-  const int64_t rows = documents * config.num_beams;
+  const int64_t count = static_cast<int64_t>(documents.size());
+  const std::unique_ptr<Search> search = make_search(config, std::move(documents));
+  BeamCrossAttention beams(memory, count, config.rows());
+  const int64_t rows = count * config.rows();
   models::DecoderCache cache = model.make_cache(rows, std::max<int64_t>(1, config.max_length - 1));
   at::Tensor ids_R = at::full({rows}, config.decoder_start_token_id, at::kLong);
   while (!search->done()) {
@@ -42,6 +69,11 @@ std::vector<Generated> generate(const models::BartModel& model, nn::CrossAttenti
     const Search::Step step = search->advance(logits_RV);
     if (callbacks.on_step)
       callbacks.on_step(search->length() - 1, static_cast<int64_t>(search->live().size()));
+    if (callbacks.on_certain) {
+      for (size_t i = 0; i < search->live().size(); ++i) {
+        callbacks.on_certain(search->live()[i], search->certain(i));
+      }
+    }
     if (search->done()) break;
     if (step.moved) cache.reorder(step.parents_R.to(model.device()));
     ids_R = step.tokens_R;

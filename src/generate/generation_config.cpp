@@ -2,15 +2,17 @@
 #include "generate/generation_config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "generate/generation_values.h"
+#include "generate/sampling_values.h"
 
 namespace precis::generate {
 
 namespace {
 
-constexpr int64_t kMaxBeams = 1024;
+constexpr int64_t kMaxRows = 1024;  // of the decoder, a document
 constexpr int64_t kDefaultNewTokens = 20;
 constexpr int64_t kStartTokens = 1;
 constexpr int64_t kMostInteger = std::numeric_limits<int32_t>::max();
@@ -62,6 +64,100 @@ int64_t min_length(const GenerationValues& values, int64_t max_length, const Log
   return chosen;
 }
 
+double penalty(const GenerationValues& values, const char* key) {
+  const double penalty = values.real(key).value_or(1.0);
+  if (penalty <= 0.0) values.fail(key, values.find(key), "a number above 0");
+  return penalty;
+}
+
+int64_t ngram_size(const GenerationValues& values, const char* key) {
+  return values.integer(key, 0, kMostInteger).value_or(0);
+}
+
+// A single EOS among them is left out, as in transformers: whether a summary may end is min_length's affair.
+std::vector<std::vector<int32_t>> bad_words_ids(const GenerationValues& values, int64_t last_token,
+                                                const std::vector<int64_t>& eos) {
+  std::vector<std::vector<int32_t>> words = values.sequences("bad_words_ids", last_token);
+  const bool given = !words.empty();
+  std::erase_if(words, [&](const std::vector<int32_t>& word) {
+    return word.size() == 1 && std::find(eos.begin(), eos.end(), word[0]) != eos.end();
+  });
+  if (given && words.empty()) {
+    values.fail("bad_words_ids", values.find("bad_words_ids"), "a sequence besides the eos_token_id",
+                "min_length keeps a summary from ending");
+  }
+  return words;
+}
+
+std::vector<SequenceBias> sequence_bias(const GenerationValues& values, int64_t last_token) {
+  const GenerationValues::Value value = values.find("sequence_bias");
+  if (value.json == nullptr) return {};
+  const auto fail = [&] {
+    values.fail("sequence_bias", value, "a list of at least one pair of a list of ids and a number");
+  };
+  if (!value.json->is_array() || value.json->empty()) fail();
+  std::vector<SequenceBias> biases;
+  for (const Json& pair : *value.json) {
+    if (!pair.is_array() || pair.size() != 2 || !pair[1].is_number()) fail();
+    SequenceBias bias{values.sequence("sequence_bias", value, pair[0], last_token), pair[1].get<double>()};
+    // The last of two for the same ids holds.
+    const auto same = std::find_if(biases.begin(), biases.end(),
+                                   [&](const SequenceBias& other) { return other.ids == bias.ids; });
+    if (same != biases.end()) {
+      same->bias = bias.bias;
+    } else {
+      biases.push_back(std::move(bias));
+    }
+  }
+  return biases;
+}
+
+std::optional<ExponentialDecay> exponential_decay(const GenerationValues& values,
+                                                  const GenerationConfig& config) {
+  const char* key = "exponential_decay_length_penalty";
+  const GenerationValues::Value value = values.find(key);
+  if (value.json == nullptr) return std::nullopt;
+  const Json& pair = *value.json;
+  if (!pair.is_array() || pair.size() != 2 || !pair[0].is_number_integer() || !pair[1].is_number() ||
+      pair[0] < 0 || pair[0] > kMostInteger) {
+    values.fail(key, value, "a pair of an integer from 0 on and a number");
+  }
+  if (config.eos_token_id.empty()) values.fail(key, value, "an eos_token_id beside it");
+  const ExponentialDecay decay{pair[0].get<int64_t>(), pair[1].get<double>()};
+  // Scores are float32.
+  if (!(std::abs(std::pow(decay.factor, config.max_length)) < 1e30)) {
+    values.fail(key, value, "a factor that stays finite up to the greatest length");
+  }
+  return decay;
+}
+
+// A forced token that is suppressed would leave none.
+void refuse_suppressed_forced(const GenerationValues& values, const GenerationConfig& config) {
+  const auto suppressed = [&](int64_t token) {
+    return std::find(config.suppress_tokens.begin(), config.suppress_tokens.end(), token) !=
+           config.suppress_tokens.end();
+  };
+  const auto& ends = config.forced_eos_token_id;
+  if ((config.forced_bos_token_id && suppressed(*config.forced_bos_token_id)) ||
+      (!ends.empty() && std::all_of(ends.begin(), ends.end(), suppressed))) {
+    values.fail("suppress_tokens", values.find("suppress_tokens"),
+                "tokens besides forced_bos_token_id and forced_eos_token_id");
+  }
+}
+
+int64_t num_return_sequences(const GenerationValues& values, int64_t num_beams, bool sampling) {
+  const int64_t count = values.integer("num_return_sequences", 1, kMaxRows).value_or(1);
+  if (count > 1 && num_beams == 1 && !sampling) {
+    values.fail("num_return_sequences", values.find("num_return_sequences"), "1 for greedy search",
+                "num_beams above 1 or do_sample give several");
+  }
+  if (num_beams > 1 && count > num_beams) {
+    values.fail("num_return_sequences", values.find("num_return_sequences"),
+                "at most num_beams, " + std::to_string(num_beams));
+  }
+  return count;
+}
+
 // The object that config.json's generation keys are read from, as GenerationConfig.from_model_config does.
 Json model_config_values(const Json& raw) {
   Json values = raw;
@@ -86,16 +182,28 @@ GenerationConfig resolve_generation_config(const Json& model_values, const std::
   const GenerationValues values(options, model_values, where);
   const int64_t last_token = model.vocab_size - 1;
   GenerationConfig config;
-  config.num_beams = values.integer("num_beams", 1, kMaxBeams).value_or(1);
+  config.num_beams = values.integer("num_beams", 1, kMaxRows).value_or(1);
   values.refuse_unsupported(config.num_beams > 1);
+  config.sampling = resolve_sampling(values, options, sink);
+  config.num_return_sequences = num_return_sequences(values, config.num_beams, config.sampling.has_value());
   config.length_penalty = values.real("length_penalty").value_or(1.0);
   config.early_stopping = early_stopping(values);
-  config.no_repeat_ngram_size = values.integer("no_repeat_ngram_size", 0, kMostInteger).value_or(0);
+  config.repetition_penalty = penalty(values, "repetition_penalty");
+  config.encoder_repetition_penalty = penalty(values, "encoder_repetition_penalty");
+  config.no_repeat_ngram_size = ngram_size(values, "no_repeat_ngram_size");
+  config.encoder_no_repeat_ngram_size = ngram_size(values, "encoder_no_repeat_ngram_size");
   config.max_length = max_length(values, model.max_position_embeddings, sink);
   config.min_length = min_length(values, config.max_length, sink);
   config.forced_bos_token_id = values.integer("forced_bos_token_id", 0, last_token);
   config.forced_eos_token_id = values.integers("forced_eos_token_id", 0, last_token);
   config.eos_token_id = values.integers("eos_token_id", 0, last_token);
+  config.sequence_bias = sequence_bias(values, last_token);
+  config.bad_words_ids = bad_words_ids(values, last_token, config.eos_token_id);
+  config.exponential_decay_length_penalty = exponential_decay(values, config);
+  config.suppress_tokens = values.list("suppress_tokens", 0, last_token);
+  config.begin_suppress_tokens = values.list("begin_suppress_tokens", 0, last_token);
+  refuse_suppressed_forced(values, config);
+  config.renormalize_logits = values.boolean("renormalize_logits").value_or(false);
   const std::optional<int64_t> bos = values.integer("bos_token_id", 0, last_token);
   const std::optional<int64_t> start = values.integer("decoder_start_token_id", 0, last_token);
   if (!start && !bos) {

@@ -19,9 +19,14 @@ bool is_false(const Json& value) { return value.is_boolean() && !value.get<bool>
 bool is_one(const Json& value) { return is_number(value, 1); }
 bool is_one_or_less(const Json& value) { return is_at_most(value, 1); }
 bool is_zero_or_less(const Json& value) { return is_at_most(value, 0); }
-bool is_empty_list(const Json& value) { return value.is_array() && value.empty(); }
 bool is_exact_cache(const Json& value) {
   return value.is_string() && value != "quantized" && value != "paged";
+}
+
+bool is_integer_within(const Json& value, int64_t least, int64_t most) {
+  if (!value.is_number_integer()) return false;
+  if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(most)) return false;
+  return value.get<int64_t>() >= least && value.get<int64_t>() <= most;
 }
 
 // Where a key has a meaning in transformers 5.23.
@@ -33,28 +38,16 @@ struct UnsupportedKey {
   Scope scope = Scope::kBoth;
 };
 
-// Every key of transformers 5.23 that can change what generate() returns from an encoder-decoder without
-// sampling, but those of GenerationConfig. Left out because it ignores them there: temperature, top_k, top_p
-// and the other filters of sampling, the choice of cache, of outputs and of compilation, and what only
-// assisted generation reads.
+// Every key of transformers 5.23 that can change what generate() returns from an encoder-decoder, but those
+// of GenerationConfig. Left out because it ignores them there: the choice of cache, of outputs and of
+// compilation, and what only assisted generation reads.
 constexpr UnsupportedKey kUnsupportedKeys[] = {
-    {"do_sample", is_false},
-    {"repetition_penalty", is_one},
-    {"encoder_repetition_penalty", is_one},
-    {"encoder_no_repeat_ngram_size", is_zero_or_less},
-    {"bad_words_ids", never},
-    {"sequence_bias", never},
-    {"suppress_tokens", is_empty_list},
-    {"begin_suppress_tokens", is_empty_list},
-    {"exponential_decay_length_penalty", never},
-    {"renormalize_logits", is_false},
     {"remove_invalid_values", is_false},
     {"guidance_scale", is_one},
     {"watermarking_config", never},
     {"token_healing", is_false},
     {"max_time", never},
     {"stop_strings", never},
-    {"num_return_sequences", is_one},
     {"num_beam_groups", is_one_or_less, Scope::kBeams},
     {"low_memory", is_false, Scope::kBeams},
     {"constraints", never},
@@ -92,14 +85,17 @@ void GenerationValues::fail(const char* key, const Value& value, const std::stri
 std::optional<int64_t> GenerationValues::integer(const char* key, int64_t least, int64_t most) const {
   const Value value = find(key);
   if (value.json == nullptr) return std::nullopt;
-  const std::string expected = "an integer from " + std::to_string(least) + " to " + std::to_string(most);
-  if (!value.json->is_number_integer()) fail(key, value, expected);
-  if (value.json->is_number_unsigned() && value.json->get<uint64_t>() > static_cast<uint64_t>(most)) {
-    fail(key, value, expected);
+  if (!is_integer_within(*value.json, least, most)) {
+    fail(key, value, "an integer from " + std::to_string(least) + " to " + std::to_string(most));
   }
-  const int64_t number = value.json->get<int64_t>();
-  if (number < least || number > most) fail(key, value, expected);
-  return number;
+  return value.json->get<int64_t>();
+}
+
+std::optional<bool> GenerationValues::boolean(const char* key) const {
+  const Value value = find(key);
+  if (value.json == nullptr) return std::nullopt;
+  if (!value.json->is_boolean()) fail(key, value, "true or false");
+  return value.json->get<bool>();
 }
 
 std::optional<double> GenerationValues::real(const char* key) const {
@@ -114,16 +110,43 @@ std::vector<int64_t> GenerationValues::integers(const char* key, int64_t least, 
   const Value value = find(key);
   if (value.json == nullptr) return {};
   if (!value.json->is_array()) return {*integer(key, least, most)};
-  const std::string expected = "integers from " + std::to_string(least) + " to " + std::to_string(most);
+  if (value.json->empty()) fail(key, value, "an integer, or a list of at least one");
+  return list(key, least, most);
+}
+
+std::vector<int64_t> GenerationValues::list(const char* key, int64_t least, int64_t most) const {
+  const Value value = find(key);
+  if (value.json == nullptr) return {};
+  const std::string expected =
+      "a list of integers from " + std::to_string(least) + " to " + std::to_string(most);
+  if (!value.json->is_array()) fail(key, value, expected);
   std::vector<int64_t> numbers;
   for (const Json& item : *value.json) {
-    if (!item.is_number_integer()) fail(key, value, expected);
-    const bool too_large = item.is_number_unsigned() && item.get<uint64_t>() > static_cast<uint64_t>(most);
-    if (too_large || item.get<int64_t>() < least || item.get<int64_t>() > most) fail(key, value, expected);
+    if (!is_integer_within(item, least, most)) fail(key, value, expected);
     numbers.push_back(item.get<int64_t>());
   }
-  if (numbers.empty()) fail(key, value, "an integer, or a list of at least one");
   return numbers;
+}
+
+std::vector<int32_t> GenerationValues::sequence(const char* key, const Value& setting, const Json& ids,
+                                                int64_t last) const {
+  const std::string expected = "lists of at least one token id from 0 to " + std::to_string(last);
+  if (!ids.is_array() || ids.empty()) fail(key, setting, expected);
+  std::vector<int32_t> sequence;
+  for (const Json& id : ids) {
+    if (!is_integer_within(id, 0, last)) fail(key, setting, expected);
+    sequence.push_back(id.get<int32_t>());
+  }
+  return sequence;
+}
+
+std::vector<std::vector<int32_t>> GenerationValues::sequences(const char* key, int64_t last) const {
+  const Value value = find(key);
+  if (value.json == nullptr) return {};
+  if (!value.json->is_array() || value.json->empty()) fail(key, value, "a list of at least one list of ids");
+  std::vector<std::vector<int32_t>> found;
+  for (const Json& ids : *value.json) found.push_back(sequence(key, value, ids, last));
+  return found;
 }
 
 void GenerationValues::refuse_unsupported(bool beams) const {

@@ -27,8 +27,15 @@ class GenerationValues {
   // Throw where a value has the wrong type or lies outside [least, most].
   std::optional<int64_t> integer(const char* key, int64_t least, int64_t most) const;
   std::optional<double> real(const char* key) const;
-  // One integer or a list of them.
+  std::optional<bool> boolean(const char* key) const;
+  // One integer or a list of at least one.
   std::vector<int64_t> integers(const char* key, int64_t least, int64_t most) const;
+  // A list of integers that may be empty.
+  std::vector<int64_t> list(const char* key, int64_t least, int64_t most) const;
+  // A list of at least one list of at least one id from 0 to `last`.
+  std::vector<std::vector<int32_t>> sequences(const char* key, int64_t last) const;
+  // The ids of a list like those, which is a part of the setting `key`.
+  std::vector<int32_t> sequence(const char* key, const Value& setting, const Json& ids, int64_t last) const;
 
   [[noreturn]] void fail(const char* key, const Value& value, const std::string& expected,
                          const std::string& hint = {}) const;

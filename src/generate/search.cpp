@@ -1,4 +1,4 @@
-// What the two searches share, and greedy search.
+// What the searches share, greedy search and sampling.
 #include "generate/search.h"
 
 #include <algorithm>
@@ -9,9 +9,29 @@ namespace precis::generate {
 
 const char* name(FinishReason reason) { return reason == FinishReason::kEos ? "eos" : "length"; }
 
-Search::Search(const GenerationConfig& config, int64_t documents)
-    : config_(config), rules_(config), live_(static_cast<size_t>(documents)), results_(live_.size()) {
+namespace {
+
+std::vector<TokenSequence> take_read(std::vector<SearchedDocument>& documents) {
+  std::vector<TokenSequence> read;
+  for (SearchedDocument& document : documents) read.push_back(std::move(document.read));
+  return read;
+}
+
+}  // namespace
+
+Search::Search(const GenerationConfig& config, std::vector<SearchedDocument> documents)
+    : config_(config),
+      rules_(config, take_read(documents)),
+      live_(documents.size()),
+      results_(documents.size()) {
   std::iota(live_.begin(), live_.end(), 0);
+  for (const SearchedDocument& document : documents) keys_.push_back(document.key);
+}
+
+Draw Search::next_draw(size_t i) const {
+  return {.seed = config_.sampling->seed,
+          .document = keys_[static_cast<size_t>(live_[i])],
+          .position = static_cast<uint64_t>(length_)};
 }
 
 bool Search::ends(int32_t token) const {
@@ -41,52 +61,85 @@ Search::Step Search::make_step(const std::vector<int64_t>& tokens, const std::ve
   return step;
 }
 
-GreedySearch::GreedySearch(const GenerationConfig& config, int64_t documents)
-    : Search(config, documents),
-      rows_(live_.size(), TokenSequence{static_cast<int32_t>(config.decoder_start_token_id)}),
-      log_probabilities_(live_.size(), 0.0) {}
+SequenceSearch::SequenceSearch(const GenerationConfig& config, std::vector<SearchedDocument> documents)
+    : Search(config, std::move(documents)) {
+  Row row;
+  row.tokens = {static_cast<int32_t>(config.decoder_start_token_id)};
+  rows_.assign(live_.size() * static_cast<size_t>(config.num_return_sequences), row);
+}
 
-Search::Step GreedySearch::advance(at::Tensor logits_RV) {
-  std::vector<const TokenSequence*> rows;
-  for (const TokenSequence& row : rows_) rows.push_back(&row);
-  const at::Tensor normaliser_R = logits_RV.logsumexp(1);
-  rules_.apply(rows, logits_RV);
-  const at::Tensor chosen_R = logits_RV.argmax(1);
-  const at::Tensor log_probability_R =
-      rules_.forced(length_).empty() ? logits_RV.gather(1, chosen_R.unsqueeze(1)).squeeze(1) - normaliser_R
-                                     : at::zeros_like(normaliser_R);
-  const at::Tensor chosen = chosen_R.to(at::kCPU);
-  const at::Tensor log_probability = log_probability_R.to(at::kCPU);
+TokenSequence SequenceSearch::certain(size_t i) const {
+  const Row& row = rows_[i * static_cast<size_t>(config_.num_return_sequences)];
+  return row.result ? row.result->token_ids : row.tokens;
+}
 
-  std::vector<int64_t> live, tokens, parents;
-  std::vector<TokenSequence> rows_left;
-  std::vector<double> sums_left;
+// The next token of every row; of those that have ended, any.
+std::vector<int64_t> SequenceSearch::choose(const at::Tensor& scores_RV) const {
+  if (!config_.sampling) {
+    const at::Tensor chosen_R = scores_RV.argmax(1).to(at::kCPU);
+    return {chosen_R.const_data_ptr<int64_t>(), chosen_R.const_data_ptr<int64_t>() + chosen_R.numel()};
+  }
+  const at::Tensor scores = scores_RV.to(at::kCPU).contiguous();
+  const size_t sequences = static_cast<size_t>(config_.num_return_sequences);
+  std::vector<int64_t> chosen;
   for (size_t r = 0; r < rows_.size(); ++r) {
-    const int32_t token = static_cast<int32_t>(chosen.const_data_ptr<int64_t>()[r]);
-    rows_[r].push_back(token);
-    log_probabilities_[r] += log_probability.const_data_ptr<float>()[r];
-    if (ends(token) || length_ + 1 >= config_.max_length) {
-      const double score =
-          log_probabilities_[r] / std::pow(static_cast<double>(length_), config_.length_penalty);
-      results_[static_cast<size_t>(live_[r])] = make_result(std::move(rows_[r]), score);
-      continue;
+    const uint64_t key = next_draw(r / sequences).key(r % sequences);
+    chosen.push_back(rows_[r].result ? rows_[r].tokens.back()
+                                     : draw_token(scores[static_cast<int64_t>(r)], key));
+  }
+  return chosen;
+}
+
+Search::Step SequenceSearch::advance(at::Tensor logits_RV) {
+  std::vector<const TokenSequence*> rows;
+  for (const Row& row : rows_) rows.push_back(&row.tokens);
+  at::Tensor scores_RV = logits_RV.clone();
+  rules_.apply(rows, live_, scores_RV);
+  const std::vector<int64_t> chosen = choose(scores_RV);
+  const at::Tensor chosen_R1 = at::tensor(chosen, at::kLong).to(logits_RV.device()).unsqueeze(1);
+  const at::Tensor log_probability_R =
+      (logits_RV.gather(1, chosen_R1).squeeze(1) - logits_RV.logsumexp(1)).to(at::kCPU);
+  const bool forced = !rules_.forced(length_).empty();
+
+  const size_t sequences = static_cast<size_t>(config_.num_return_sequences);
+  std::vector<int64_t> live, tokens, parents;
+  std::vector<Row> rows_left;
+  for (size_t d = 0; d < live_.size(); ++d) {
+    bool all_ended = true;
+    for (size_t r = d * sequences; r < (d + 1) * sequences; ++r) {
+      Row& row = rows_[r];
+      const int32_t token = static_cast<int32_t>(chosen[r]);
+      row.tokens.push_back(token);
+      if (!row.result) {
+        if (!forced) row.log_probability += log_probability_R.const_data_ptr<float>()[r];
+        if (ends(token) || length_ + 1 >= config_.max_length) {
+          const double penalty = std::pow(static_cast<double>(length_), config_.length_penalty);
+          row.result = make_result(row.tokens, row.log_probability / penalty);
+        }
+      }
+      all_ended = all_ended && row.result.has_value();
     }
-    live.push_back(live_[r]);
-    tokens.push_back(token);
-    parents.push_back(static_cast<int64_t>(r));
-    rows_left.push_back(std::move(rows_[r]));
-    sums_left.push_back(log_probabilities_[r]);
+    std::vector<Generated>& results = results_[static_cast<size_t>(live_[d])];
+    for (size_t r = d * sequences; r < (d + 1) * sequences; ++r) {
+      if (all_ended) {
+        results.push_back(std::move(*rows_[r].result));
+        continue;
+      }
+      tokens.push_back(rows_[r].tokens.back());
+      parents.push_back(static_cast<int64_t>(r));
+      rows_left.push_back(std::move(rows_[r]));
+    }
+    if (!all_ended) live.push_back(live_[d]);
   }
   const int64_t rows_before = static_cast<int64_t>(rows_.size());
   live_ = std::move(live);
   rows_ = std::move(rows_left);
-  log_probabilities_ = std::move(sums_left);
   return make_step(tokens, parents, rows_before);
 }
 
-std::unique_ptr<Search> make_search(const GenerationConfig& config, int64_t documents) {
-  if (config.num_beams > 1) return std::make_unique<BeamSearch>(config, documents);
-  return std::make_unique<GreedySearch>(config, documents);
+std::unique_ptr<Search> make_search(const GenerationConfig& config, std::vector<SearchedDocument> documents) {
+  if (config.num_beams > 1) return std::make_unique<BeamSearch>(config, std::move(documents));
+  return std::make_unique<SequenceSearch>(config, std::move(documents));
 }
 
 }  // namespace precis::generate

@@ -108,10 +108,9 @@ TEST(GenerationConfig, ALengthBeyondTheDecodersPositionsIsRefused) {
 }
 
 TEST(GenerationConfig, WhatTransformersWouldHonourAndIsNotBuiltIsRefused) {
-  expect_error(ErrorKind::kUnsupported, "do_sample", {{"do_sample", true}});
-  expect_error(ErrorKind::kUnsupported, "repetition_penalty", {{"repetition_penalty", 1.2}});
-  expect_error(ErrorKind::kUnsupported, "suppress_tokens", {}, {{"suppress_tokens", {3}}});
-  expect_error(ErrorKind::kUnsupported, "bad_words_ids", {{"bad_words_ids", {{3, 4}}}});
+  expect_error(ErrorKind::kUnsupported, "guidance_scale", {}, {{"guidance_scale", 1.5}});
+  expect_error(ErrorKind::kUnsupported, "remove_invalid_values", {{"remove_invalid_values", true}});
+  expect_error(ErrorKind::kUnsupported, "stop_strings", {{"stop_strings", {"."}}});
   expect_error(ErrorKind::kUnsupported, "num_beam_groups", {{"num_beam_groups", 2}, {"num_beams", 4}});
   expect_error(ErrorKind::kUnsupported, "penalty_alpha", {{"penalty_alpha", 0.6}});
 }
@@ -124,11 +123,111 @@ TEST(GenerationConfig, WhatChangesNothingIsIgnored) {
                         {"top_k", 10},
                         {"suppress_tokens", Json::array()},
                         {"bad_words_ids", nullptr},
+                        {"encoder_no_repeat_ngram_size", 0},
+                        {"num_return_sequences", 1},
                         {"use_cache", false},
                         {"transformers_version", "4.31.0"}};
   EXPECT_NO_THROW(resolve(neutral));
   EXPECT_NO_THROW(resolve({{"num_beam_groups", 2}}));                    // greedy search has no groups
   EXPECT_NO_THROW(resolve({{"penalty_alpha", 0.6}, {"num_beams", 2}}));  // contrastive search has no beams
+}
+
+TEST(GenerationConfig, RulesAreReadFromTheModelToo) {
+  const GenerationConfig config = resolve({{"repetition_penalty", 1.5},
+                                           {"encoder_repetition_penalty", 2},
+                                           {"encoder_no_repeat_ngram_size", 4},
+                                           {"bad_words_ids", {{3, 4}, {2}, {5}}},
+                                           {"sequence_bias", {{{7}, -1.5}, {{7, 8}, 2}, {{7}, 4.5}}},
+                                           {"exponential_decay_length_penalty", {3, 1.25}},
+                                           {"suppress_tokens", {9}},
+                                           {"begin_suppress_tokens", Json::array()},
+                                           {"renormalize_logits", true},
+                                           {"eos_token_id", 2},
+                                           {"max_length", 20}});
+  EXPECT_EQ(config.repetition_penalty, 1.5);
+  EXPECT_EQ(config.encoder_repetition_penalty, 2.0);
+  EXPECT_EQ(config.encoder_no_repeat_ngram_size, 4);
+  EXPECT_TRUE(config.reads_document());
+  // A lone EOS is not a bad word.
+  EXPECT_THAT(config.bad_words_ids, ElementsAre(ElementsAre(3, 4), ElementsAre(5)));
+  // The last bias of a sequence holds.
+  ASSERT_THAT(config.sequence_bias, SizeIs(2));
+  EXPECT_EQ(config.sequence_bias[0].bias, 4.5);
+  EXPECT_THAT(config.sequence_bias[1].ids, ElementsAre(7, 8));
+  EXPECT_EQ(config.exponential_decay_length_penalty->start, 3);
+  EXPECT_EQ(config.exponential_decay_length_penalty->factor, 1.25);
+  EXPECT_THAT(config.suppress_tokens, ElementsAre(9));
+  EXPECT_TRUE(config.renormalize_logits);
+}
+
+TEST(GenerationConfig, RulesOutOfRangeAreRefused) {
+  expect_error(ErrorKind::kModel, "above 0", {{"repetition_penalty", 0.0}});
+  expect_error(ErrorKind::kUsage, "above 0", {}, {{"encoder_repetition_penalty", -1.0}});
+  expect_error(ErrorKind::kModel, "0 to 99", {{"bad_words_ids", {{3, 100}}}});
+  expect_error(ErrorKind::kModel, "bad_words_ids", {{"bad_words_ids", {3, 4}}});
+  expect_error(ErrorKind::kModel, "bad_words_ids", {{"bad_words_ids", Json::array()}});
+  expect_error(ErrorKind::kModel, "bad_words_ids", {{"bad_words_ids", {Json::array()}}});
+  expect_error(ErrorKind::kModel, "min_length", {{"bad_words_ids", {{2}}}, {"eos_token_id", 2}});
+  expect_error(ErrorKind::kModel, "sequence_bias", {{"sequence_bias", {{{3}, "1"}}}});
+  expect_error(ErrorKind::kModel, "sequence_bias", {{"sequence_bias", {{3, 1.0}}}});
+  expect_error(ErrorKind::kModel, "pair", {{"exponential_decay_length_penalty", {-1, 1.5}}});
+  expect_error(ErrorKind::kModel, "eos_token_id", {{"exponential_decay_length_penalty", {1, 1.5}}});
+  expect_error(ErrorKind::kModel, "finite",
+               {{"exponential_decay_length_penalty", {1, 1e9}}, {"eos_token_id", 2}, {"max_length", 60}});
+  expect_error(ErrorKind::kModel, "suppress_tokens", {{"suppress_tokens", 3}});
+  expect_error(ErrorKind::kModel, "suppress_tokens", {{"suppress_tokens", {3}}, {"forced_bos_token_id", 3}});
+  expect_error(ErrorKind::kModel, "renormalize_logits", {{"renormalize_logits", 1}});
+}
+
+TEST(GenerationConfig, SamplingHasTransformersDefaultsAndASeedOfItsOwn) {
+  const GenerationConfig config = resolve({{"do_sample", true}, {"seed", 9}});
+  ASSERT_TRUE(config.sampling);
+  EXPECT_EQ(config.sampling->temperature, 1.0);
+  EXPECT_EQ(config.sampling->top_k, 50);
+  EXPECT_EQ(config.sampling->top_p, 1.0);
+  EXPECT_FALSE(config.sampling->min_p);
+  EXPECT_EQ(config.sampling->seed, kDefaultSeed);  // no model's file has one
+  EXPECT_EQ(resolve({}, {{"do_sample", true}, {"seed", 9}}).sampling->seed, 9u);
+  EXPECT_FALSE(resolve({{"do_sample", true}}, {{"do_sample", false}}).sampling);
+}
+
+TEST(GenerationConfig, FiltersOfSamplingOutOfRangeAreRefusedWhereTheyAreUsed) {
+  const auto sampled = [](const char* key, const Json& value) {
+    return Json{{"do_sample", true}, {key, value}};
+  };
+  expect_error(ErrorKind::kModel, "temperature", sampled("temperature", 0.0));
+  expect_error(ErrorKind::kModel, "top_k", sampled("top_k", -1));
+  expect_error(ErrorKind::kModel, "top_k", sampled("top_k", 1.5));
+  expect_error(ErrorKind::kModel, "0 to 1", sampled("top_p", 1.5));
+  expect_error(ErrorKind::kModel, "min_p", sampled("min_p", -0.1));
+  expect_error(ErrorKind::kModel, "above 0", sampled("top_h", 0.0));
+  expect_error(ErrorKind::kModel, "above 0", sampled("typical_p", 0.0));
+  expect_error(ErrorKind::kModel, "epsilon_cutoff", sampled("epsilon_cutoff", "x"));
+  expect_error(ErrorKind::kModel, "do_sample", {{"do_sample", "yes"}});
+  expect_error(ErrorKind::kUsage, "seed", {}, {{"seed", -1}});
+  EXPECT_NO_THROW(resolve({{"temperature", 0.0}, {"top_p", 1.5}}));
+}
+
+TEST(GenerationConfig, FiltersWithoutSamplingAreSaidToChangeNothing) {
+  const Json model = {{"temperature", 0.7}, {"top_k", 50}, {"max_length", 9}};
+  std::vector<std::string> said;
+  resolve(model, {{"top_p", 0.5}, {"seed", 3}}, &said);
+  EXPECT_THAT(said, ElementsAre(HasSubstr("temperature, top_p, seed change nothing")));
+  said.clear();
+  resolve(model, {{"do_sample", false}}, &said);  // the user has turned it off
+  EXPECT_THAT(said, SizeIs(0));
+  resolve(model, {{"do_sample", true}}, &said);
+  EXPECT_THAT(said, SizeIs(0));
+}
+
+TEST(GenerationConfig, SeveralSequencesNeedBeamsOrSampling) {
+  expect_error(ErrorKind::kUsage, "greedy search", {}, {{"num_return_sequences", 2}});
+  expect_error(ErrorKind::kUsage, "num_beams, 3", {{"num_beams", 3}}, {{"num_return_sequences", 4}});
+  expect_error(ErrorKind::kUsage, "num_beams, 3", {{"num_beams", 3}, {"do_sample", true}},
+               {{"num_return_sequences", 4}});
+  expect_error(ErrorKind::kUsage, "1 to 1024", {{"do_sample", true}}, {{"num_return_sequences", 1025}});
+  EXPECT_EQ(resolve({{"num_beams", 3}, {"num_return_sequences", 3}}).rows(), 3);
+  EXPECT_EQ(resolve({{"do_sample", true}, {"num_return_sequences", 7}}).rows(), 7);
 }
 
 TEST(GenerationConfig, TheStartIsDecoderStartElseBos) {

@@ -16,11 +16,13 @@ using ::testing::UnorderedElementsAre;
 
 constexpr float kOut = -std::numeric_limits<float>::infinity();
 
-std::vector<float> apply_to_zeros(const GenerationConfig& config, const TokenSequence& row,
-                                  int64_t vocabulary) {
+constexpr int64_t kOneDocument[] = {0};
+
+std::vector<float> apply_to_scores(const GenerationConfig& config, const TokenSequence& row,
+                                   int64_t vocabulary) {
   at::Tensor scores = at::full({1, vocabulary}, -1.5, at::kFloat);
   const TokenSequence* rows[] = {&row};
-  LogitsRules(config).apply(rows, scores);
+  LogitsRules(config).apply(rows, kOneDocument, scores);
   return {scores.const_data_ptr<float>(), scores.const_data_ptr<float>() + vocabulary};
 }
 
@@ -46,8 +48,8 @@ TEST(LogitsRules, EveryEosIsRuledOutBelowTheLeastLength) {
   GenerationConfig config;
   config.eos_token_id = {1, 3};
   config.min_length = 3;
-  EXPECT_THAT(apply_to_zeros(config, {0, 2}, 5), ElementsAre(-1.5f, kOut, -1.5f, kOut, -1.5f));
-  EXPECT_THAT(apply_to_zeros(config, {0, 2, 2}, 5), ElementsAre(-1.5f, -1.5f, -1.5f, -1.5f, -1.5f));
+  EXPECT_THAT(apply_to_scores(config, {0, 2}, 5), ElementsAre(-1.5f, kOut, -1.5f, kOut, -1.5f));
+  EXPECT_THAT(apply_to_scores(config, {0, 2, 2}, 5), ElementsAre(-1.5f, -1.5f, -1.5f, -1.5f, -1.5f));
 }
 
 TEST(LogitsRules, RowsAreJudgedByWhatTheyWrote) {
@@ -56,7 +58,8 @@ TEST(LogitsRules, RowsAreJudgedByWhatTheyWrote) {
   at::Tensor scores = at::zeros({2, 4}, at::kFloat);
   const TokenSequence first{0, 1}, second{0, 3};
   const TokenSequence* rows[] = {&first, &second};
-  LogitsRules(config).apply(rows, scores);
+  const int64_t two_documents[] = {0, 1};
+  LogitsRules(config).apply(rows, two_documents, scores);
   const at::Tensor out = scores.isinf();
   EXPECT_TRUE(out.equal(at::tensor({1, 1, 0, 0, 1, 0, 0, 1}, at::kInt).view({2, 4}).to(at::kBool)));
 }
@@ -69,9 +72,35 @@ TEST(LogitsRules, ForcedTokensReplaceEveryOtherRule) {
   config.no_repeat_ngram_size = 1;
   config.forced_bos_token_id = 1;
   config.forced_eos_token_id = {2, 3};
-  EXPECT_THAT(apply_to_zeros(config, {1}, 4), ElementsAre(kOut, 0.0f, kOut, kOut));
-  EXPECT_THAT(apply_to_zeros(config, {1, 0}, 4), ElementsAre(kOut, kOut, kOut, -1.5f));
-  EXPECT_THAT(apply_to_zeros(config, {1, 0, 3}, 4), ElementsAre(kOut, kOut, 0.0f, 0.0f));
+  EXPECT_THAT(apply_to_scores(config, {1}, 4), ElementsAre(kOut, 0.0f, kOut, kOut));
+  EXPECT_THAT(apply_to_scores(config, {1, 0}, 4), ElementsAre(kOut, kOut, kOut, -1.5f));
+  EXPECT_THAT(apply_to_scores(config, {1, 0, 3}, 4), ElementsAre(kOut, kOut, 0.0f, 0.0f));
+}
+
+TEST(LogitsRules, RowsAreJudgedByTheirDocument) {
+  GenerationConfig config;
+  config.encoder_no_repeat_ngram_size = 2;
+  at::Tensor scores = at::zeros({4, 4}, at::kFloat);
+  const TokenSequence row{0, 1};
+  const TokenSequence* rows[] = {&row, &row, &row, &row};
+  const int64_t live[] = {0, 2};  // document 1 has ended
+  LogitsRules(config, {{0, 1, 2}, {1, 1}, {1, 3, 1, 0, 1, 3}}).apply(rows, live, scores);
+  const at::Tensor out = scores.isinf();
+  EXPECT_TRUE(out.equal(
+      at::tensor({0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1}, at::kInt).view({4, 4}).to(at::kBool)));
+}
+
+TEST(NgramIndex, FindsEachCompletionOnce) {
+  const NgramIndex index({7, 8, 9, 7, 8, 9, 7, 8, 5}, 3);
+  EXPECT_THAT(index.completions(std::vector<int32_t>{1, 7, 8}), UnorderedElementsAre(9, 5));
+  EXPECT_THAT(index.completions(std::vector<int32_t>{9, 7}), ElementsAre(8));
+  EXPECT_THAT(index.completions(std::vector<int32_t>{8, 5}), IsEmpty());
+  EXPECT_THAT(index.completions(std::vector<int32_t>{8}), IsEmpty());
+}
+
+TEST(NgramIndex, OfOneTokenAreAllTokensAndOfMoreThanThereAreNone) {
+  EXPECT_THAT(NgramIndex({4, 4, 2}, 1).completions({}), UnorderedElementsAre(2, 4));
+  EXPECT_THAT(NgramIndex({4, 4}, 3).completions(std::vector<int32_t>{4, 4}), IsEmpty());
 }
 
 TEST(LogitsRules, TheEndIsForcedRatherThanTheBeginning) {

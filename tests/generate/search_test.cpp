@@ -5,8 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <map>
 
 namespace precis::generate {
 namespace {
@@ -26,27 +26,56 @@ at::Tensor logits(const Chain& chain, const std::vector<int64_t>& last) {
   return at::tensor(values, at::kFloat).view({rows, -1});
 }
 
+// Documents with the keys first, first + 1, ...
+std::vector<SearchedDocument> documents(size_t count, uint64_t first = 0) {
+  std::vector<SearchedDocument> result(count);
+  for (size_t d = 0; d < count; ++d) result[d].key = first + d;
+  return result;
+}
+
 // One chain a document.
-std::vector<Generated> search_chains(const GenerationConfig& config, const std::vector<Chain>& chains,
-                                     int64_t* steps = nullptr) {
-  const std::unique_ptr<Search> search = make_search(config, static_cast<int64_t>(chains.size()));
-  std::vector<int64_t> last(chains.size() * static_cast<size_t>(config.num_beams),
+std::vector<std::vector<Generated>> search_sequences(const GenerationConfig& config,
+                                                     const std::vector<Chain>& chains, uint64_t first_key = 0,
+                                                     int64_t* steps = nullptr) {
+  const std::unique_ptr<Search> search = make_search(config, documents(chains.size(), first_key));
+  std::vector<int64_t> last(chains.size() * static_cast<size_t>(config.rows()),
                             config.decoder_start_token_id);
+  std::vector<TokenSequence> certain(chains.size());
   int64_t count = 0;
   while (!search->done()) {
     std::vector<at::Tensor> rows;
     for (size_t i = 0; i < search->live().size(); ++i) {
-      const auto begin = last.begin() + static_cast<int64_t>(i) * config.num_beams;
-      rows.push_back(
-          logits(chains[static_cast<size_t>(search->live()[i])], {begin, begin + config.num_beams}));
+      const auto begin = last.begin() + static_cast<int64_t>(i) * config.rows();
+      rows.push_back(logits(chains[static_cast<size_t>(search->live()[i])], {begin, begin + config.rows()}));
     }
     const Search::Step step = search->advance(at::cat(rows, 0));
+    for (size_t i = 0; i < search->live().size(); ++i) {
+      certain[static_cast<size_t>(search->live()[i])] = search->certain(i);
+    }
     const int64_t* tokens = step.tokens_R.const_data_ptr<int64_t>();
     last.assign(tokens, tokens + step.tokens_R.numel());
     ++count;
   }
   if (steps != nullptr) *steps = count;
-  return std::move(*search).results();
+  std::vector<std::vector<Generated>> results = std::move(*search).results();
+  for (size_t d = 0; d < results.size(); ++d) {
+    EXPECT_EQ(results[d].size(), static_cast<size_t>(config.num_return_sequences));
+    const TokenSequence& ids = results[d].front().token_ids;
+    EXPECT_TRUE(certain[d].size() <= ids.size() &&
+                std::equal(certain[d].begin(), certain[d].end(), ids.begin()))
+        << "what was certain of document " << d << " has changed";
+  }
+  return results;
+}
+
+// The first sequence of each.
+std::vector<Generated> search_chains(const GenerationConfig& config, const std::vector<Chain>& chains,
+                                     int64_t* steps = nullptr) {
+  std::vector<Generated> firsts;
+  for (std::vector<Generated>& sequences : search_sequences(config, chains, 0, steps)) {
+    firsts.push_back(std::move(sequences.front()));
+  }
+  return firsts;
 }
 
 GenerationConfig small_config(int64_t beams) {
@@ -141,9 +170,103 @@ TEST(Search, ADocumentsResultIsThatOfItsRunAlone) {
   }
 }
 
+GenerationConfig sampling_config(int64_t sequences) {
+  GenerationConfig config = small_config(1);
+  config.num_return_sequences = sequences;
+  config.sampling = Sampling();
+  return config;
+}
+
+TEST(Sampling, AtATemperatureOfNearlyNothingIsGreedySearch) {
+  GenerationConfig config = sampling_config(3);
+  config.sampling->temperature = 1e-3;
+  const std::vector<std::vector<Generated>> results = search_sequences(config, {kGarden});
+  const Generated greedy = search_chains(small_config(1), {kGarden}).at(0);
+  for (const Generated& sequence : results[0]) {
+    EXPECT_EQ(sequence.token_ids, greedy.token_ids);
+    EXPECT_EQ(sequence.score, greedy.score);  // of the model's distribution, not the sharpened one
+  }
+}
+
+TEST(Sampling, DrawsAreThoseOfTheDocumentAndTheSequenceWhateverIsBesideThem) {
+  const std::vector<std::vector<Generated>> together =
+      search_sequences(sampling_config(4), {kEndless, kGarden, kGarden}, 7);
+  bool differ = false;
+  for (size_t d = 0; d < together.size(); ++d) {
+    const std::vector<Generated> alone =
+        search_sequences(sampling_config(2), {d == 0 ? kEndless : kGarden}, 7 + d).at(0);
+    for (size_t k = 0; k < alone.size(); ++k) EXPECT_EQ(alone[k].token_ids, together[d][k].token_ids);
+    differ = differ || together[d][0].token_ids != together[d][1].token_ids;
+  }
+  EXPECT_TRUE(differ || together[1][0].token_ids != together[2][0].token_ids);
+}
+
+TEST(Sampling, AnotherSeedGivesOtherDraws) {
+  GenerationConfig config = sampling_config(20);
+  const std::vector<Generated> first = search_sequences(config, {kEndless}).at(0);
+  config.sampling->seed = 2;
+  const std::vector<Generated> second = search_sequences(config, {kEndless}).at(0);
+  int64_t equal = 0;
+  for (size_t k = 0; k < first.size(); ++k) equal += first[k].token_ids == second[k].token_ids ? 1 : 0;
+  EXPECT_LT(equal, 20);
+}
+
+TEST(Sampling, ASequenceThatEndedStaysWhileOthersOfItsDocumentRunOn) {
+  const std::vector<Generated> sequences = search_sequences(sampling_config(30), {kGarden}).at(0);
+  size_t shortest = 99, longest = 0;
+  for (const Generated& sequence : sequences) {
+    shortest = std::min(shortest, sequence.token_ids.size());
+    longest = std::max(longest, sequence.token_ids.size());
+    const auto end = std::find(sequence.token_ids.begin() + 1, sequence.token_ids.end(), 1);
+    EXPECT_TRUE(end == sequence.token_ids.end() || end + 1 == sequence.token_ids.end());
+    // The product of the chain's probabilities.
+    double probability = 1.0;
+    for (size_t t = 1; t < sequence.token_ids.size(); ++t) {
+      probability *=
+          kGarden[static_cast<size_t>(sequence.token_ids[t - 1])][static_cast<size_t>(sequence.token_ids[t])];
+    }
+    const double new_tokens = static_cast<double>(sequence.token_ids.size() - 1);
+    EXPECT_NEAR(sequence.score, std::log(probability) / new_tokens, 1e-5);
+  }
+  EXPECT_LT(shortest, longest);
+}
+
+TEST(Sampling, BeamsAreDrawnByTheDocumentsKey) {
+  GenerationConfig config = small_config(3);
+  config.num_return_sequences = 3;
+  config.sampling = Sampling();
+  const auto together = search_sequences(config, {kEndless, kGarden}, 11);
+  const auto alone = search_sequences(config, {kGarden}, 12);
+  for (size_t k = 0; k < 3; ++k) EXPECT_EQ(together[1][k].token_ids, alone[0][k].token_ids);
+  EXPECT_GE(alone[0][0].score, alone[0][1].score);
+  EXPECT_GE(alone[0][1].score, alone[0][2].score);
+}
+
+TEST(BeamSearch, SeveralSequencesAreTheBestOnesInOrder) {
+  GenerationConfig config = small_config(3);
+  config.num_return_sequences = 2;
+  const std::vector<Generated> sequences = search_sequences(config, {kGarden}).at(0);
+  EXPECT_THAT(sequences[0].token_ids, ElementsAre(0, 3, 1));
+  EXPECT_NEAR(sequences[0].score, std::log(0.4 * 0.9) / 2, 1e-6);
+  EXPECT_GT(sequences[0].score, sequences[1].score);
+}
+
+TEST(BeamSearch, NothingIsCertainThatAFinishedHypothesisLacks) {
+  GenerationConfig config = small_config(2);
+  config.early_stopping = EarlyStopping::kNever;
+  const std::unique_ptr<Search> search = make_search(config, documents(1));
+  search->advance(logits(kGarden, {0, 0}));
+  EXPECT_THAT(search->certain(0), ElementsAre(0));
+  // 3 and 2 end; what runs on begins with 2 alone.
+  search->advance(logits(kGarden, {2, 3}));
+  ASSERT_FALSE(search->done());
+  EXPECT_THAT(search->certain(0), ElementsAre(0));
+  EXPECT_THAT(search_chains(config, {kGarden}).at(0).token_ids, ElementsAre(0, 3, 1));
+}
+
 TEST(Search, FinishedDocumentsLeaveTheRows) {
   const GenerationConfig config = small_config(2);
-  const std::unique_ptr<Search> search = make_search(config, 2);
+  const std::unique_ptr<Search> search = make_search(config, documents(2));
   std::vector<int64_t> first{0, 0};
   search->advance(at::cat({logits(kGarden, first), logits(kEndless, first)}, 0));
   Search::Step step = search->advance(at::cat({logits(kGarden, {2, 3}), logits(kEndless, {2, 3})}, 0));

@@ -1,6 +1,6 @@
 // Writes summaries of given token ids for tests/python/generate_parity_test.py: reads a request (model,
 // dtype, window, documents, cases of generation options) and prints a JSON line a case with every document's
-// result.
+// sequences.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -48,12 +48,15 @@ Json run_case(const models::BartModel& model, const std::vector<Batch>& batches,
   std::map<int64_t, Json> results;
   for (const Batch& batch : batches) {
     memory::HeldCrossAttention attention(batch.memory);
-    const std::vector<generate::Generated> generated =
-        generate::generate(model, attention, batch.pack.size(), config);
+    const std::vector<std::vector<generate::Generated>> generated =
+        generate::generate(model, attention, generate::searched_documents(config, batch.pack), config);
     for (size_t i = 0; i < generated.size(); ++i) {
-      results[batch.pack.documents[i]] = {{"token_ids", generated[i].token_ids},
-                                          {"finish_reason", generate::name(generated[i].finish_reason)},
-                                          {"score", generated[i].score}};
+      Json& sequences = results[batch.pack.documents[i]] = Json::array();
+      for (const generate::Generated& sequence : generated[i]) {
+        sequences.push_back({{"token_ids", sequence.token_ids},
+                             {"finish_reason", generate::name(sequence.finish_reason)},
+                             {"score", sequence.score}});
+      }
     }
   }
   Json line = {{"documents", Json::array()}, {"warnings", warnings}};

@@ -47,6 +47,33 @@ EDGES = [
     {"num_beams": 4, "length_penalty": -1.5, "early_stopping": False},
     {"num_beams": 5, "length_penalty": -1.0, "early_stopping": "never", "forced_eos_token_id": 2},
 ]
+# Rules that read the document, or change scores rather than rule tokens out; each with and without beams.
+RULES = [
+    {"repetition_penalty": 1.8},
+    {"repetition_penalty": 0.7, "min_length": 6},
+    {"encoder_repetition_penalty": 1.6},
+    {"encoder_repetition_penalty": 0.5, "repetition_penalty": 1.2},
+    {"encoder_no_repeat_ngram_size": 1, "max_length": 9},
+    {"encoder_no_repeat_ngram_size": 2, "no_repeat_ngram_size": 2},
+    {"bad_words_ids": [[16], [13, 13], [13, 14, 15], [2]]},
+    {"bad_words_ids": [[i, j] for i in KEYWORDS for j in KEYWORDS if (i + j) % 3]},
+    {"sequence_bias": [[[12], 3.5], [[12, 13], -4.0], [[2], -1.5], [[10, 11], 2.0]]},
+    {"suppress_tokens": [10, 14, 15], "begin_suppress_tokens": [12, 13]},
+    {"begin_suppress_tokens": [10, 11, 12, 13, 2], "forced_bos_token_id": 0},
+    {"exponential_decay_length_penalty": [1, 1.3], "min_length": 4},
+    {"renormalize_logits": True, "no_repeat_ngram_size": 2, "suppress_tokens": [16, 17, 18]},
+]
+
+
+def rules_cases():
+    singles = [rule | {"num_beams": beams} for rule in RULES for beams in (1, 4)]
+    generator = random.Random(12)
+    combined = [generator.choice(RULES) | generator.choice(RULES) | generator.choice(RULES) | random_options(generator)
+                for _ in range(12)]
+    several = [{"num_beams": 4, "num_return_sequences": 4}, {"num_beams": 5, "num_return_sequences": 3,
+                                                             "early_stopping": True, "length_penalty": 2.0},
+               {"num_beams": 3, "num_return_sequences": 2, "encoder_no_repeat_ngram_size": 2, "max_length": 6}]
+    return singles + combined + several
 
 
 def random_options(generator):
@@ -153,11 +180,35 @@ def drop_none(options):
     return {key: value for key, value in options.items() if value is not None}
 
 
+def generate(model, document, memory, copies=1, **options):
+    """transformers' generate() over a memory. What it takes as the encoder's ids is the document in one window, of
+    whatever length; with one window these are the ids that were encoded."""
+    read = torch.tensor([[0, *document["query"], *document["text"], 2]] * copies)
+    original = model._get_logits_processor
+    model._get_logits_processor = lambda *args, **kwargs: original(*args, **kwargs | {"encoder_input_ids": read})
+    try:
+        return model.generate(encoder_outputs=BaseModelOutput(last_hidden_state=memory.expand(copies, -1, -1)),
+                              attention_mask=torch.ones((copies, memory.shape[1]), dtype=torch.long), **options)
+    finally:
+        del model._get_logits_processor
+
+
+def ends_of(model, options):
+    ends = options.get("eos_token_id", model.generation_config.eos_token_id)
+    return ends if isinstance(ends, list) else [ends]
+
+
+def without_padding(model, options, ids):
+    """Several sequences come padded to one length."""
+    ends = [i for i, token in enumerate(ids) if i > 0 and token in ends_of(model, options)]
+    return ids[:ends[0] + 1] if ends else ids
+
+
 def finish_reason(model, ids, options, new_tokens_limit):
     """What ended it: nothing of transformers' says so, this follows from its configuration."""
     config = model.generation_config
     forced = options.get("forced_eos_token_id", config.forced_eos_token_id)
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = ends_of(model, options)
     if len(ids) - 1 == new_tokens_limit and forced is not None:
         return "length"
     return "eos" if ids[-1] in ends else "length"
@@ -180,17 +231,20 @@ def compare(directory, documents, options, tmp_path, dtype=torch.float64):
     for case, result in zip(options, results):
         assert "error" not in result, (case, result)
         assert len(result["documents"]) == len(documents)
-        for memory, found in zip(memories, result["documents"]):
-            expected = model.generate(encoder_outputs=BaseModelOutput(last_hidden_state=memory),
-                                      attention_mask=torch.ones(memory.shape[:2], dtype=torch.long),
-                                      return_dict_in_generate=True, output_scores=True, **drop_none(case))
-            ids = expected.sequences[0].tolist()
+        for text, memory, sequences in zip(documents, memories, result["documents"]):
+            expected = generate(model, text, memory, return_dict_in_generate=True, output_scores=True,
+                                **drop_none(case))
             where = (directory.name, case, memory.shape[1])
-            assert found["token_ids"] == ids, where
-            assert found["finish_reason"] == finish_reason(model, ids, case, new_tokens_limit(model, case)), where
-            if hasattr(expected, "sequences_scores"):
-                assert found["score"] == pytest.approx(expected.sequences_scores[0].item(), abs=SCORE_TOLERANCE), where
-            lengths.add(len(ids))
+            assert len(sequences) == len(expected.sequences) == case.get("num_return_sequences", 1)
+            for i, found in enumerate(sequences):
+                ids = without_padding(model, case, expected.sequences[i].tolist())
+                assert found["token_ids"] == ids, where
+                limit = new_tokens_limit(model, case)
+                assert found["finish_reason"] == finish_reason(model, ids, case, limit), where
+                if getattr(expected, "sequences_scores", None) is not None:
+                    score = expected.sequences_scores[i].item()
+                    assert found["score"] == pytest.approx(score, abs=SCORE_TOLERANCE), where
+                lengths.add(len(ids))
     return lengths
 
 
@@ -205,6 +259,30 @@ def test_ids_are_those_of_transformers(models, tmp_path, name, count, seed):
     documents = documents_of([16, 75, 0], seed)
     lengths = compare(models / name, documents, cases(count, seed), tmp_path)
     assert len(lengths) >= 5, "the cases should end at many lengths"
+
+
+def test_rules_over_next_tokens_choose_as_in_transformers(models, tmp_path):
+    # Long enough to be cut: what it says twice must be found across its windows.
+    documents = documents_of([16, 75, 3, 0], 13) + documents_of([40], 14, query=[13, 30, 14])
+    plain = [{"num_beams": beams} for beams in (1, 4)]
+    options = rules_cases()
+    compare(models / "doubtful", documents, options, tmp_path)
+    results = run_program(models / "doubtful", documents, plain + options, "float64", tmp_path)
+    for i, rule in enumerate(RULES):
+        assert results[2 + 2 * i:4 + 2 * i] != results[:2], f"{rule} changes nothing"
+
+
+def test_a_document_of_one_window_is_read_as_input_ids(models, tmp_path):
+    """No memory of ours, no patch: the ids go into transformers' generate() as a user would give them."""
+    directory = models / "doubtful"
+    model = BartForConditionalGeneration.from_pretrained(directory, dtype=torch.float64).eval()
+    documents = documents_of([20, 9], 15)
+    options = [{"encoder_no_repeat_ngram_size": 2, "num_beams": 3}, {"encoder_repetition_penalty": 1.7, "num_beams": 1},
+               {"encoder_no_repeat_ngram_size": 1, "num_beams": 1, "max_new_tokens": 6}]
+    for case, result in zip(options, run_program(directory, documents, options, "float64", tmp_path)):
+        for text, [found] in zip(documents, result["documents"]):
+            expected = model.generate(input_ids=torch.tensor([[0, *text["text"], 2]]), **case)
+            assert found["token_ids"] == expected[0].tolist(), case
 
 
 def test_long_fused_memory_with_a_query(models, tmp_path):
@@ -225,15 +303,15 @@ def test_without_any_length_twenty_tokens_are_written_with_a_warning(models, tmp
     (directory / "generation_config.json").write_text('{"decoder_start_token_id": 2, "pad_token_id": 1}')
     documents = documents_of([16], 9)
     [result] = run_program(directory, documents, [{}], "float64", tmp_path)
-    assert len(result["documents"][0]["token_ids"]) == 21
+    assert len(result["documents"][0][0]["token_ids"]) == 21
     assert any("20 new tokens" in warning for warning in result["warnings"])
     compare_lengths_model = BartForConditionalGeneration.from_pretrained(directory, dtype=torch.float64).eval()
     memory = memory_of(compare_lengths_model, documents[0]["text"], [])
     expected = compare_lengths_model.generate(encoder_outputs=BaseModelOutput(last_hidden_state=memory))
-    assert result["documents"][0]["token_ids"] == expected[0].tolist()
+    assert result["documents"][0][0]["token_ids"] == expected[0].tolist()
 
 
 def test_settings_that_are_not_built_are_refused(models, tmp_path):
-    options = [{"do_sample": True}, {"repetition_penalty": 1.2}, {"bad_words_ids": [[3]]}, {"num_beams": -1}]
+    options = [{"guidance_scale": 1.5}, {"stop_strings": ["."]}, {"max_time": 3.0}, {"num_beams": -1}]
     results = run_program(models / "plain", documents_of([5], 10), options, "float64", tmp_path)
     assert [result["error"] for result in results] == ["unsupported", "unsupported", "unsupported", "usage"]
