@@ -138,6 +138,12 @@ void check(TrainConfig& config, const std::string& where) {
                         .found = "steps at " + config.origin["steps"]});
   }
   if (!config.steps && !config.epochs) config.steps = 1000;
+  if (config.early_stopping.patience && (config.data.validation.empty() || config.validation.every == 0)) {
+    throw config_error(config, "early_stopping.patience",
+                       {.what = "nothing is validated on the way",
+                        .expected = "data.validation, and validation.every from 1",
+                        .hint = "early_stopping.patience=null is off"});
+  }
   require_built(config, "objective", config.objective, {"summarization"});
   require_built(config, "precision", config.precision, {"float32", "float64"});
   require_built(config, "encoder.schedule", config.encoder.schedule, {"auto", "kept", "cached", "streamed"});

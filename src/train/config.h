@@ -67,6 +67,10 @@ struct TrainConfig {
     int64_t max_length = 256;
     std::string metric = "rouge1";
   } validation;
+  struct EarlyStopping {
+    std::optional<int64_t> patience;  // validations; nothing: off
+    double min_delta = 0.0;
+  } early_stopping;
   struct Checkpoint {
     int64_t every = 100;
     int64_t keep = 2;

@@ -203,6 +203,14 @@ std::vector<ConfigKey> build_schema() {
           "validation.metric", {"rouge1", "rouge2", "rougeL", "rougeLsum", "loss"}, kPlain,
           "What decides which checkpoint is the best; loss where nothing is generated.",
           [](auto& c) -> auto& { return c.validation.metric; }),
+      optional_integer(
+          "early_stopping.patience", 1, kPlain,
+          "The run ends after so many validations without improvement of validation.metric; null is off.",
+          [](auto& c) -> auto& { return c.early_stopping.patience; }, kMostCounted),
+      real(
+          "early_stopping.min_delta", rate, kPlain,
+          "An improvement is more than this, over the last improvement.",
+          [](auto& c) -> auto& { return c.early_stopping.min_delta; }),
       integer(
           "checkpoint.every", 0, kPlain, "Updates between checkpoints; 0 is only after the last.",
           [](auto& c) -> auto& { return c.checkpoint.every; }),

@@ -165,6 +165,15 @@ TEST(Config, WhatIsNotBuiltIsRefused) {
   EXPECT_EQ(parse("encoder: {memory_dtype: float32}\n").encoder.memory_dtype, "float32");
 }
 
+TEST(Config, EarlyStoppingNeedsValidations) {
+  const std::string patience = "early_stopping: {patience: 3}\n";
+  EXPECT_THAT(refusal(patience), HasSubstr("c.yaml:4: early_stopping.patience: nothing is validated"));
+  EXPECT_THAT(refusal(patience + "validation: {every: 0}\n", {"data.validation=v.jsonl"}),
+              HasSubstr("nothing is validated"));
+  EXPECT_EQ(parse(patience, {"data.validation=v.jsonl"}).early_stopping.patience, 3);
+  EXPECT_FALSE(parse("").early_stopping.patience.has_value());
+}
+
 TEST(Config, EveryKeyIsDocumented) {
   for (const ConfigKey& key : config_schema()) {
     EXPECT_FALSE(key.doc.empty()) << key.name;
