@@ -28,6 +28,11 @@ struct TrainConfig {
     std::string on_empty_summary = "error";
     std::string on_bad_line = "error";
   } data;
+  struct Denoise {
+    double mask_ratio = 0.3;
+    double poisson_lambda = 3.0;
+    double permute_sentences = 1.0;
+  } denoise;
   std::optional<int64_t> window;
   int64_t max_target_tokens = 1024;
   std::string target_overflow = "error";

@@ -69,7 +69,9 @@ std::vector<ConfigKey> build_schema() {
   return {
       choice(
           "objective", {"summarization", "denoise", "reconstruct", "language_model"}, kGuarded,
-          "What is learned; summarization alone is built.", [](auto& c) -> auto& { return c.objective; }),
+          "summarization of documents, or denoise: to restore raw text that was noised, as BART was "
+          "pre-trained. The others are not built.",
+          [](auto& c) -> auto& { return c.objective; }),
       text(
           "model", "a model directory", kRequired | kGuarded, "Where to start from.",
           [](auto& c) -> auto& { return c.model; }),
@@ -77,13 +79,17 @@ std::vector<ConfigKey> build_schema() {
           "output", "a folder", kRequired, "Where checkpoints and metrics go; made where missing.",
           [](auto& c) -> auto& { return c.output; }),
       integer(
-          "seed", 0, kGuarded, "Of the shuffle and of dropout.", [](auto& c) -> auto& { return c.seed; }),
+          "seed", 0, kGuarded, "Of the shuffle, of dropout and of noise.",
+          [](auto& c) -> auto& { return c.seed; }),
       choice(
           "precision", {"float32", "float64", "bfloat16"}, kGuarded,
           "Type of weights and arithmetic; bfloat16 is not built.",
           [](auto& c) -> auto& { return c.precision; }),
       paths(
-          "data.train", kRequired, "JSON Lines with documents and summaries, also .gz and .zst.",
+          "data.train", kRequired,
+          "JSON Lines with documents and summaries, also .gz and .zst; for denoise documents alone, in text "
+          "files "
+          "too.",
           [](auto& c) -> auto& { return c.data.train; }),
       paths(
           "data.validation", kPlain, "As data.train; without it nothing is validated.",
@@ -110,11 +116,26 @@ std::vector<ConfigKey> build_schema() {
             config.data.on_bad_line = value.get<std::string>();
             return true;
           }),
+      real(
+          "denoise.mask_ratio", {.low = 0, .high = 1}, kGuarded, "Share of a piece's tokens that spans mask.",
+          [](auto& c) -> auto& { return c.denoise.mask_ratio; }),
+      real(
+          "denoise.poisson_lambda", {.low = 0.1, .high = 100}, kGuarded,
+          "Mean length of a span; each becomes one mask, and an empty one puts a mask in.",
+          [](auto& c) -> auto& { return c.denoise.poisson_lambda; }),
+      real(
+          "denoise.permute_sentences", {.low = 0, .high = 1}, kGuarded,
+          "Share of a piece's sentences that change places.",
+          [](auto& c) -> auto& { return c.denoise.permute_sentences; }),
       optional_integer(
-          "window", 3, kGuarded, "Positions of an encoder window; null is the model's positions.",
+          "window", 3, kGuarded,
+          "Positions of an encoder window; null is the model's positions. denoise learns from pieces that "
+          "fit "
+          "one.",
           [](auto& c) -> auto& { return c.window; }),
       integer(
-          "max_target_tokens", 2, kGuarded, "Longest target, BOS and EOS included.",
+          "max_target_tokens", 2, kGuarded,
+          "Longest target, BOS and EOS included; a piece of denoise is no longer.",
           [](auto& c) -> auto& { return c.max_target_tokens; }),
       choice(
           "target_overflow", {"error", "truncate"}, kGuarded,
@@ -186,10 +207,10 @@ std::vector<ConfigKey> build_schema() {
           "validation.every", 0, kPlain, "Updates between validations; 0 is only after the last.",
           [](auto& c) -> auto& { return c.validation.every; }),
       integer(
-          "validation.documents", 1, kPlain, "The first so many rows are used.",
+          "validation.documents", 1, kPlain, "The first so many rows, or pieces of denoise, are used.",
           [](auto& c) -> auto& { return c.validation.documents; }),
       boolean(
-          "validation.generate", kPlain, "Write summaries and score them with ROUGE.",
+          "validation.generate", kPlain, "Write summaries and score them with ROUGE; not for denoise.",
           [](auto& c) -> auto& { return c.validation.generate; }),
       integer(
           "validation.num_beams", 1, kPlain, "Beams of those summaries; written to generation_config.json.",

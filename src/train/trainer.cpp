@@ -12,7 +12,6 @@
 
 #include "base/error.h"
 #include "base/memory_use.h"
-#include "base/random.h"
 #include "io/atomic_directory.h"
 #include "io/digest.h"
 #include "models/model_files.h"
@@ -37,8 +36,10 @@ at::ScalarType scalar_type(const std::string& precision) {
 // What a validation's value depends on besides the weights.
 std::string measure_of(const TrainConfig& config, const Setup& setup) {
   if (!setup.validation) return "";
-  const Json settings = {config.effective_metric(), setup.validation->digest, setup.generation.json,
-                         setup.window};
+  Json settings = {config.effective_metric(), setup.validation->digest, setup.generation.json, setup.window};
+  if (const auto& noise = setup.validation->denoise) {
+    settings.push_back({noise->mask_ratio, noise->poisson_lambda, noise->permute_sentences});
+  }
   return sha256(dump_json(settings)).substr(0, 16);
 }
 
@@ -164,10 +165,8 @@ class Trainer {
     std::vector<memory::Example> examples;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = sampler_.next();
-      examples.push_back(setup_.training.examples[static_cast<size_t>(row)]);
-      // A document that comes twice in one update, across an epoch's end, has two masks.
-      examples.back().key =
-          combine(static_cast<uint64_t>(sampler_.state().epoch), static_cast<uint64_t>(row));
+      examples.push_back(training_example(setup_.training, row, sampler_.state().epoch,
+                                          static_cast<uint64_t>(config_.seed)));
     }
     return examples;
   }
