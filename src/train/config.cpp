@@ -165,7 +165,14 @@ void check(TrainConfig& config, const std::string& where) {
   }
   require_built(config, "objective", config.objective, {"summarization", "denoise"});
   refuse_unread(config);
-  if (config.objective == "denoise") {  // what is restored is judged by its loss
+  if (config.objective == "denoise") {
+    if (config.max_target_tokens < 3) {
+      throw config_error(config, "max_target_tokens",
+                         {.what = "no room for a piece of text between BOS and EOS",
+                          .expected = "at least 3",
+                          .found = std::to_string(config.max_target_tokens)});
+    }
+    // What is restored is judged by its loss.
     if (config.validation.generate && config.origin.count("validation.generate") > 0) {
       throw config_error(config, "validation.generate",
                          {.what = "denoise writes no summaries", .expected = "false", .found = "true"});

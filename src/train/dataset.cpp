@@ -140,7 +140,7 @@ Dataset load_dataset(const std::vector<std::string>& files, const TrainConfig& c
 
 memory::Example training_example(const Dataset& set, int64_t row, int64_t epoch, uint64_t seed) {
   memory::Example example = set.examples[static_cast<size_t>(row)];
-  // A document that comes twice in one update, across an epoch's end, has two masks.
+  // A document that comes twice in one update, across an epoch's end, has two dropouts and two noises.
   example.key = combine(static_cast<uint64_t>(epoch), static_cast<uint64_t>(row));
   if (set.denoise) {
     example.document.text = noised_piece(set, row, combine(combine(seed, kNoiseStream), example.key));

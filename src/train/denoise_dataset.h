@@ -19,8 +19,8 @@ namespace precis::train {
 DenoiseOptions denoise_options(const TrainConfig& config, const Tokenizer& tokenizer,
                                const models::BartConfig& model, const std::string& where);
 
-// Cuts a document, of which nothing is left out, into pieces of at most `piece` tokens and adds each to `set`
-// as an example with its target, BOS + piece + EOS, whose source is still empty. Throws what
+// Cuts a document, of which nothing is left out, into pieces of at most `piece` (from 1) tokens and adds each
+// to `set` as an example with its target, BOS + piece + EOS, whose source is still empty. Throws what
 // check_ids() throws.
 void add_pieces(const Document& document, const Tokenizer& tokenizer, const models::BartConfig& model,
                 int64_t piece, SentenceSplitter& splitter, Dataset& set);

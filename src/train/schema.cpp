@@ -87,9 +87,8 @@ std::vector<ConfigKey> build_schema() {
           [](auto& c) -> auto& { return c.precision; }),
       paths(
           "data.train", kRequired,
-          "JSON Lines with documents and summaries, also .gz and .zst; for denoise documents alone, in text "
-          "files "
-          "too.",
+          "JSON Lines with documents and summaries, also .gz and .zst; for denoise only documents, and text "
+          "files too.",
           [](auto& c) -> auto& { return c.data.train; }),
       paths(
           "data.validation", kPlain, "As data.train; without it nothing is validated.",
@@ -129,9 +128,7 @@ std::vector<ConfigKey> build_schema() {
           [](auto& c) -> auto& { return c.denoise.permute_sentences; }),
       optional_integer(
           "window", 3, kGuarded,
-          "Positions of an encoder window; null is the model's positions. denoise learns from pieces that "
-          "fit "
-          "one.",
+          "Positions of an encoder window; null is the model's positions. A piece of denoise fits one.",
           [](auto& c) -> auto& { return c.window; }),
       integer(
           "max_target_tokens", 2, kGuarded,

@@ -171,6 +171,7 @@ TEST(Config, AnObjectiveRefusesWhatItHasNoUseFor) {
   EXPECT_THAT(refusal(denoise + "target_overflow: truncate\n"), HasSubstr("c.yaml:5: target_overflow"));
   EXPECT_THAT(refusal(denoise, {"data.query_field=q"}), HasSubstr("data.query_field"));
   EXPECT_THAT(refusal(denoise + "validation: {generate: true}\n"), HasSubstr("writes no summaries"));
+  EXPECT_THAT(refusal(denoise + "max_target_tokens: 2\n"), HasSubstr("no room for a piece"));
   EXPECT_THAT(refusal(denoise + "denoise: {poisson_lambda: 0}\n"), HasSubstr("number >= 0.1 and <= 100"));
   EXPECT_THAT(refusal(denoise + "denoise: {mask_ratio: 1.1}\n"), HasSubstr("number >= 0 and <= 1"));
   // What is written out with every key reads back, whichever the objective.
