@@ -118,6 +118,7 @@ int run(int argc, char** argv) {
   add_init(app);
   add_convert(app);
   add_inspect(app);
+  add_doctor(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version

@@ -82,5 +82,6 @@ void add_tokenizer(CLI::App& app);
 void add_init(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_doctor(CLI::App& app);
 
 }  // namespace precis::cli

@@ -75,11 +75,14 @@ class Display {
     if (outcome.step == outcome.first_step) {
       log(sink_, LogLevel::kInfo,
           outcome.checkpoint.string() +
-              " is at the end of the run already; more steps, epochs or time go on");
+              (outcome.stopped_early
+                   ? " was the end by early stopping; more early_stopping.patience goes on"
+                   : " is at the end of the run already; more steps, epochs or time go on"));
       return;
     }
     progress_.finish(
-        1.0, format("finished at step %ld, %s of training, at most %s", outcome.step,
+        1.0, format("%s at step %ld, %s of training, at most %s",
+                    outcome.stopped_early ? "stopped early" : "finished", outcome.step,
                     format_seconds(outcome.seconds).c_str(), format_bytes(peak_memory_bytes()).c_str()));
   }
 

@@ -3,10 +3,9 @@
 
 #include <numeric>
 #include <string>
-#include <utility>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "data/shuffle.h"
 
 namespace precis {
 
@@ -27,7 +26,7 @@ void Sampler::arrange() {
   order_.resize(static_cast<size_t>(size_));
   std::iota(order_.begin(), order_.end(), int64_t{0});
   CounterRandom random{.key = combine(combine(seed_, kShuffleStream), static_cast<uint64_t>(state_.epoch))};
-  for (size_t i = order_.size() - 1; i > 0; --i) std::swap(order_[i], order_[random.below(i + 1)]);
+  shuffle(order_, random);
 }
 
 int64_t Sampler::next() {

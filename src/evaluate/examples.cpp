@@ -12,19 +12,22 @@ namespace {
 std::vector<int32_t> tokenize(const std::string& text, const Document& document, const Tokenizer& tokenizer,
                               const models::BartConfig& config) {
   std::vector<int32_t> ids = tokenizer.encode(text, {.offsets = false}).ids;
-  const auto outside =
-      std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= config.vocab_size; });
-  if (outside != ids.end()) {
-    throw Error(ErrorKind::kModel, {.what = "the tokenizer gives an id that the model's vocabulary lacks",
-                                    .where = document.where,
-                                    .expected = "ids below vocab_size " + std::to_string(config.vocab_size),
-                                    .found = std::to_string(*outside),
-                                    .hint = "the model directory's tokenizer is another model's"});
-  }
+  check_ids(ids, document.where, config);
   return ids;
 }
 
 }  // namespace
+
+void check_ids(const std::vector<int32_t>& ids, const std::string& where, const models::BartConfig& config) {
+  const auto outside =
+      std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= config.vocab_size; });
+  if (outside == ids.end()) return;
+  throw Error(ErrorKind::kModel, {.what = "the tokenizer gives an id that the model's vocabulary lacks",
+                                  .where = where,
+                                  .expected = "ids below vocab_size " + std::to_string(config.vocab_size),
+                                  .found = std::to_string(*outside),
+                                  .hint = "the model directory's tokenizer is another model's"});
+}
 
 void tell_counts(const ExampleCounts& counts, const std::string& set, const LogSink& sink) {
   if (counts.skipped_without_summary > 0) {

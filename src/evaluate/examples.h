@@ -36,8 +36,11 @@ struct ExampleCounts {
 // Warns of the rows that make_example left out or cut; `set` names the data.
 void tell_counts(const ExampleCounts& counts, const std::string& set, const LogSink& sink);
 
-// Text and query as ids. Throws Error{kModel} where an id passes the model's vocabulary, Error{kUsage} where
-// the query leaves no room in a window.
+// Throws Error{kModel} naming the document at `where` for an id that passes the model's vocabulary.
+void check_ids(const std::vector<int32_t>& ids, const std::string& where, const models::BartConfig& config);
+
+// Text and query as ids. Throws what check_ids() throws, Error{kUsage} where the query leaves no room in a
+// window.
 memory::DocumentTokens tokenize_document(const Document& document, const Tokenizer& tokenizer,
                                          const models::BartConfig& config, int64_t window);
 

@@ -15,6 +15,7 @@
 #include "io/json.h"
 #include "models/bart/bart.h"
 #include "text/tokenizer.h"
+#include "train/early_stopping.h"
 #include "train/optimizer.h"
 
 namespace precis::train {
@@ -40,6 +41,7 @@ struct TrainerState {
   int64_t optimizer_steps = 0;  // fewer than `step` where another optimiser began in between
   SamplerState sampler;
   std::optional<BestSoFar> best;
+  EarlyStopping early_stopping;
   double seconds = 0.0;  // of training, all sessions together
   std::string encode_schedule;
   std::string model_digest;      // of the directory that training started from

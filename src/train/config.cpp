@@ -121,6 +121,25 @@ void require_built(const TrainConfig& config, const std::string& key, const std:
                      ErrorKind::kUnsupported);
 }
 
+// What only the objective summarization reads.
+const std::vector<std::string> kOfSummaries = {"data.summary_field", "data.query_field",
+                                               "data.on_empty_summary", "target_overflow"};
+
+// A key that the objective has no use for is a mistake, unless it says what it says by default.
+void refuse_unread(const TrainConfig& config) {
+  const bool denoise = config.objective == "denoise";
+  const TrainConfig defaults;
+  for (const ConfigKey& key : config_schema()) {
+    const bool of_noise = section_of(key.name) == "denoise";
+    const bool of_summaries = std::count(kOfSummaries.begin(), kOfSummaries.end(), key.name) > 0;
+    if (!(denoise ? of_summaries : of_noise)) continue;
+    if (config.origin.count(key.name) == 0 || key.get(config) == key.get(defaults)) continue;
+    throw config_error(
+        config, key.name,
+        {.what = "the objective " + config.objective + " has no use for it", .hint = "leave it out"});
+  }
+}
+
 void check(TrainConfig& config, const std::string& where) {
   for (const ConfigKey& key : config_schema()) {
     if (key.required && config.origin.count(key.name) == 0) {
@@ -138,7 +157,28 @@ void check(TrainConfig& config, const std::string& where) {
                         .found = "steps at " + config.origin["steps"]});
   }
   if (!config.steps && !config.epochs) config.steps = 1000;
-  require_built(config, "objective", config.objective, {"summarization"});
+  if (config.early_stopping.patience && (config.data.validation.empty() || config.validation.every == 0)) {
+    throw config_error(config, "early_stopping.patience",
+                       {.what = "nothing is validated on the way",
+                        .expected = "data.validation, and validation.every from 1",
+                        .hint = "early_stopping.patience=null is off"});
+  }
+  require_built(config, "objective", config.objective, {"summarization", "denoise"});
+  refuse_unread(config);
+  if (config.objective == "denoise") {
+    if (config.max_target_tokens < 3) {
+      throw config_error(config, "max_target_tokens",
+                         {.what = "no room for a piece of text between BOS and EOS",
+                          .expected = "at least 3",
+                          .found = std::to_string(config.max_target_tokens)});
+    }
+    // What is restored is judged by its loss.
+    if (config.validation.generate && config.origin.count("validation.generate") > 0) {
+      throw config_error(config, "validation.generate",
+                         {.what = "denoise writes no summaries", .expected = "false", .found = "true"});
+    }
+    config.validation.generate = false;
+  }
   require_built(config, "precision", config.precision, {"float32", "float64"});
   require_built(config, "encoder.schedule", config.encoder.schedule, {"auto", "kept", "cached", "streamed"});
   if (config.encoder.memory_dtype) {

@@ -28,6 +28,11 @@ struct TrainConfig {
     std::string on_empty_summary = "error";
     std::string on_bad_line = "error";
   } data;
+  struct Denoise {
+    double mask_ratio = 0.3;
+    double poisson_lambda = 3.0;
+    double permute_sentences = 1.0;
+  } denoise;
   std::optional<int64_t> window;
   int64_t max_target_tokens = 1024;
   std::string target_overflow = "error";
@@ -67,6 +72,10 @@ struct TrainConfig {
     int64_t max_length = 256;
     std::string metric = "rouge1";
   } validation;
+  struct EarlyStopping {
+    std::optional<int64_t> patience;  // validations; nothing: off
+    double min_delta = 0.0;
+  } early_stopping;
   struct Checkpoint {
     int64_t every = 100;
     int64_t keep = 2;

@@ -58,6 +58,7 @@ TrainerState state_from(const ResumePoint& point, const TrainerState& now, const
         "validation measures something else than before: the best so far is forgotten");
     state.best.reset();
   }
+  if (!measure.empty() && state.early_stopping.measure != measure) state.early_stopping = {};
   // It stayed in another folder, or another run has taken its place.
   if (state.best && !holds_checkpoint(output, state.best->step, state.best->run)) state.best.reset();
   return state;

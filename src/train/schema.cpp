@@ -2,182 +2,17 @@
 #include "train/schema.h"
 
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "base/bytes.h"
 #include "data/documents.h"
+#include "train/schema_keys.h"
 
 namespace precis::train {
 
 namespace {
 
-constexpr int64_t kMost = int64_t{1} << 53;  // integers that survive any JSON reader
-constexpr int64_t kMostCounted = 1'000'000;  // factors of numbers of rows and updates
-
-enum Flags : unsigned { kPlain = 0, kRequired = 1, kGuarded = 2 };
-
-// `access` returns a reference to the field of a (const or not) TrainConfig.
-template <class Access>
-ConfigKey make_key(const char* name, std::string type, unsigned flags, const char* doc, Access access,
-                   std::function<bool(TrainConfig&, const Json&)> set) {
-  ConfigKey key{.name = name, .type = std::move(type), .doc = doc};
-  key.required = (flags & kRequired) != 0;
-  key.guarded = (flags & kGuarded) != 0;
-  key.set = std::move(set);
-  key.get = [access](const TrainConfig& config) { return Json(access(config)); };
-  return key;
-}
-
-template <class T>
-Json json_of(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
-
-template <class Access>
-ConfigKey make_optional(ConfigKey key, Access access) {
-  key.nullable = true;
-  key.type += " or null";
-  key.set = [set = key.set, access](TrainConfig& config, const Json& value) {
-    if (!value.is_null()) return set(config, value);
-    access(config).reset();
-    return true;
-  };
-  key.get = [access](const TrainConfig& config) { return json_of(access(config)); };
-  return key;
-}
-
-std::string number_text(double value) {
-  std::string text = Json(value).dump();
-  return text.ends_with(".0") ? text.substr(0, text.size() - 2) : text;
-}
-
-struct Interval {
-  double low = 0.0;
-  double high = std::numeric_limits<double>::infinity();
-  bool open_low = false;
-  bool open_high = false;
-
-  bool holds(double x) const {
-    return std::isfinite(x) && (open_low ? x > low : x >= low) && (open_high ? x < high : x <= high);
-  }
-  std::string text() const {
-    std::string result = (open_low ? " > " : " >= ") + number_text(low);
-    if (std::isfinite(high)) result += (open_high ? " and < " : " and <= ") + number_text(high);
-    return result;
-  }
-};
-
-template <class Access>
-auto set_integer(Access access, int64_t low, int64_t high) {
-  return [=](TrainConfig& config, const Json& value) {
-    if (!value.is_number_integer()) return false;
-    if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(high)) return false;
-    const int64_t number = value.get<int64_t>();
-    if (number < low || number > high) return false;
-    access(config) = number;
-    return true;
-  };
-}
-
-std::string integer_type(int64_t low, int64_t high) {
-  return "integer >= " + std::to_string(low) + (high == kMost ? "" : " and <= " + std::to_string(high));
-}
-
-template <class Access>
-ConfigKey integer(const char* name, int64_t low, unsigned flags, const char* doc, Access access,
-                  int64_t high = kMost) {
-  return make_key(name, integer_type(low, high), flags, doc, access, set_integer(access, low, high));
-}
-
-template <class Access>
-ConfigKey optional_integer(const char* name, int64_t low, unsigned flags, const char* doc, Access access,
-                           int64_t high = kMost) {
-  ConfigKey key{
-      .name = name, .type = integer_type(low, high), .doc = doc, .guarded = (flags & kGuarded) != 0};
-  key.set = set_integer(access, low, high);
-  return make_optional(std::move(key), access);
-}
-
-template <class Access>
-auto set_real(Access access, Interval interval) {
-  return [=](TrainConfig& config, const Json& value) {
-    if (!value.is_number() || !interval.holds(value.get<double>())) return false;
-    access(config) = value.get<double>();
-    return true;
-  };
-}
-
-template <class Access>
-ConfigKey real(const char* name, Interval interval, unsigned flags, const char* doc, Access access) {
-  return make_key(name, "number" + interval.text(), flags, doc, access, set_real(access, interval));
-}
-
-template <class Access>
-ConfigKey optional_real(const char* name, Interval interval, unsigned flags, const char* doc, Access access) {
-  ConfigKey key{
-      .name = name, .type = "number" + interval.text(), .doc = doc, .guarded = (flags & kGuarded) != 0};
-  key.set = set_real(access, interval);
-  return make_optional(std::move(key), access);
-}
-
-template <class Access>
-ConfigKey boolean(const char* name, unsigned flags, const char* doc, Access access) {
-  return make_key(name, "true or false", flags, doc, access, [=](TrainConfig& config, const Json& value) {
-    if (!value.is_boolean()) return false;
-    access(config) = value.get<bool>();
-    return true;
-  });
-}
-
-template <class Access>
-ConfigKey text(const char* name, const char* type, unsigned flags, const char* doc, Access access) {
-  return make_key(name, type, flags, doc, access, [=](TrainConfig& config, const Json& value) {
-    if (!value.is_string() || value.get_ref<const std::string&>().empty()) return false;
-    access(config) = value.get<std::string>();
-    return true;
-  });
-}
-
-std::string one_of(const std::vector<std::string>& choices) {
-  std::string type = "one of ";
-  for (const std::string& choice : choices) type += (&choice == &choices.front() ? "" : ", ") + choice;
-  return type;
-}
-
-template <class Access>
-auto set_choice(Access access, std::vector<std::string> choices) {
-  return [=](TrainConfig& config, const Json& value) {
-    for (const std::string& choice : choices) {
-      if (value == Json(choice)) {
-        access(config) = choice;
-        return true;
-      }
-    }
-    return false;
-  };
-}
-
-template <class Access>
-ConfigKey choice(const char* name, std::vector<std::string> choices, unsigned flags, const char* doc,
-                 Access access) {
-  return make_key(name, one_of(choices), flags, doc, access, set_choice(access, choices));
-}
-
-template <class Access>
-ConfigKey paths(const char* name, unsigned flags, const char* doc, Access access) {
-  return make_key(name, "a list of files, such as [a.jsonl, b.jsonl.zst]", flags, doc, access,
-                  [=](TrainConfig& config, const Json& value) {
-                    std::vector<std::string> files;
-                    if (!value.is_array()) return false;
-                    for (const Json& file : value) {
-                      if (!file.is_string() || file.get_ref<const std::string&>().empty()) return false;
-                      files.push_back(file.get<std::string>());
-                    }
-                    access(config) = std::move(files);
-                    return true;
-                  });
-}
+using namespace schema;
 
 ConfigKey betas_key() {
   const Interval interval{.low = 0, .high = 1, .open_high = true};
@@ -234,7 +69,9 @@ std::vector<ConfigKey> build_schema() {
   return {
       choice(
           "objective", {"summarization", "denoise", "reconstruct", "language_model"}, kGuarded,
-          "What is learned; summarization alone is built.", [](auto& c) -> auto& { return c.objective; }),
+          "summarization of documents, or denoise: to restore raw text that was noised, as BART was "
+          "pre-trained. The others are not built.",
+          [](auto& c) -> auto& { return c.objective; }),
       text(
           "model", "a model directory", kRequired | kGuarded, "Where to start from.",
           [](auto& c) -> auto& { return c.model; }),
@@ -242,13 +79,16 @@ std::vector<ConfigKey> build_schema() {
           "output", "a folder", kRequired, "Where checkpoints and metrics go; made where missing.",
           [](auto& c) -> auto& { return c.output; }),
       integer(
-          "seed", 0, kGuarded, "Of the shuffle and of dropout.", [](auto& c) -> auto& { return c.seed; }),
+          "seed", 0, kGuarded, "Of the shuffle, of dropout and of noise.",
+          [](auto& c) -> auto& { return c.seed; }),
       choice(
           "precision", {"float32", "float64", "bfloat16"}, kGuarded,
           "Type of weights and arithmetic; bfloat16 is not built.",
           [](auto& c) -> auto& { return c.precision; }),
       paths(
-          "data.train", kRequired, "JSON Lines with documents and summaries, also .gz and .zst.",
+          "data.train", kRequired,
+          "JSON Lines with documents and summaries, also .gz and .zst; for denoise only documents, and text "
+          "files too.",
           [](auto& c) -> auto& { return c.data.train; }),
       paths(
           "data.validation", kPlain, "As data.train; without it nothing is validated.",
@@ -275,11 +115,24 @@ std::vector<ConfigKey> build_schema() {
             config.data.on_bad_line = value.get<std::string>();
             return true;
           }),
+      real(
+          "denoise.mask_ratio", {.low = 0, .high = 1}, kGuarded, "Share of a piece's tokens that spans mask.",
+          [](auto& c) -> auto& { return c.denoise.mask_ratio; }),
+      real(
+          "denoise.poisson_lambda", {.low = 0.1, .high = 100}, kGuarded,
+          "Mean length of a span; each becomes one mask, and an empty one puts a mask in.",
+          [](auto& c) -> auto& { return c.denoise.poisson_lambda; }),
+      real(
+          "denoise.permute_sentences", {.low = 0, .high = 1}, kGuarded,
+          "Share of a piece's sentences that change places.",
+          [](auto& c) -> auto& { return c.denoise.permute_sentences; }),
       optional_integer(
-          "window", 3, kGuarded, "Positions of an encoder window; null is the model's positions.",
+          "window", 3, kGuarded,
+          "Positions of an encoder window; null is the model's positions. A piece of denoise fits one.",
           [](auto& c) -> auto& { return c.window; }),
       integer(
-          "max_target_tokens", 2, kGuarded, "Longest target, BOS and EOS included.",
+          "max_target_tokens", 2, kGuarded,
+          "Longest target, BOS and EOS included; a piece of denoise is no longer.",
           [](auto& c) -> auto& { return c.max_target_tokens; }),
       choice(
           "target_overflow", {"error", "truncate"}, kGuarded,
@@ -351,10 +204,10 @@ std::vector<ConfigKey> build_schema() {
           "validation.every", 0, kPlain, "Updates between validations; 0 is only after the last.",
           [](auto& c) -> auto& { return c.validation.every; }),
       integer(
-          "validation.documents", 1, kPlain, "The first so many rows are used.",
+          "validation.documents", 1, kPlain, "The first so many rows, or pieces of denoise, are used.",
           [](auto& c) -> auto& { return c.validation.documents; }),
       boolean(
-          "validation.generate", kPlain, "Write summaries and score them with ROUGE.",
+          "validation.generate", kPlain, "Write summaries and score them with ROUGE; not for denoise.",
           [](auto& c) -> auto& { return c.validation.generate; }),
       integer(
           "validation.num_beams", 1, kPlain, "Beams of those summaries; written to generation_config.json.",
@@ -368,6 +221,14 @@ std::vector<ConfigKey> build_schema() {
           "validation.metric", {"rouge1", "rouge2", "rougeL", "rougeLsum", "loss"}, kPlain,
           "What decides which checkpoint is the best; loss where nothing is generated.",
           [](auto& c) -> auto& { return c.validation.metric; }),
+      optional_integer(
+          "early_stopping.patience", 1, kPlain,
+          "The run ends after so many validations without improvement of validation.metric; null is off.",
+          [](auto& c) -> auto& { return c.early_stopping.patience; }, kMostCounted),
+      real(
+          "early_stopping.min_delta", rate, kPlain,
+          "An improvement is more than this, over the last improvement.",
+          [](auto& c) -> auto& { return c.early_stopping.min_delta; }),
       integer(
           "checkpoint.every", 0, kPlain, "Updates between checkpoints; 0 is only after the last.",
           [](auto& c) -> auto& { return c.checkpoint.every; }),

@@ -54,6 +54,15 @@ void tell_counts(const Dataset& data, const char* set, const LogSink& sink) {
             " bad lines are left out, the last one " + data.last_skip_reason);
   }
   evaluate::tell_counts(counts, set, sink);
+  if (!data.denoise) return;
+  if (data.empty_documents > 0) {
+    log(sink, LogLevel::kWarning,
+        std::string(set) + ": " + std::to_string(data.empty_documents) + " empty documents are left out");
+  }
+  log(sink, LogLevel::kInfo,
+      std::string(set) + ": " + std::to_string(counts.examples) + " pieces of up to " +
+          std::to_string(data.longest_document) + " tokens, of " + std::to_string(data.documents) +
+          " documents");
 }
 
 }  // namespace
@@ -154,7 +163,8 @@ Setup prepare(const TrainConfig& config, const std::filesystem::path& start, con
   tell_counts(setup.training, "training data", sink);
   if (!config.data.validation.empty()) {
     setup.validation = load_dataset(config.data.validation, config, tokenizer, model,
-                                    {.window = setup.window,
+                                    {.use = DatasetUse::kValidation,
+                                     .window = setup.window,
                                      .limit = config.validation.documents,
                                      .keep_references = config.validation.generate,
                                      .stop = stop,

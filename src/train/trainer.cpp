@@ -12,7 +12,6 @@
 
 #include "base/error.h"
 #include "base/memory_use.h"
-#include "base/random.h"
 #include "io/atomic_directory.h"
 #include "io/digest.h"
 #include "models/model_files.h"
@@ -20,6 +19,7 @@
 #include "train/output_folder.h"
 #include "train/resume.h"
 #include "train/schedule.h"
+#include "train/tensorboard.h"
 
 namespace precis::train {
 
@@ -36,8 +36,10 @@ at::ScalarType scalar_type(const std::string& precision) {
 // What a validation's value depends on besides the weights.
 std::string measure_of(const TrainConfig& config, const Setup& setup) {
   if (!setup.validation) return "";
-  const Json settings = {config.effective_metric(), setup.validation->digest, setup.generation.json,
-                         setup.window};
+  Json settings = {config.effective_metric(), setup.validation->digest, setup.generation.json, setup.window};
+  if (const auto& noise = setup.validation->denoise) {
+    settings.push_back({noise->mask_ratio, noise->poisson_lambda, noise->permute_sentences});
+  }
   return sha256(dump_json(settings)).substr(0, 16);
 }
 
@@ -95,6 +97,7 @@ class Trainer {
     }
     replace_file(files_, folder_ / "config.yaml", config_to_yaml(config_, /*origins=*/false));
     metrics_.emplace(files_, folder_ / "metrics.jsonl");
+    tensorboard_.emplace(files_, folder_, resumed ? state_.step + 1 : 0);
     began_ = Clock::now();
     write_start(resumed);
     try {
@@ -104,18 +107,19 @@ class Trainer {
       // A new run has a checkpoint of its own from the start.
       if (resumed && state_.run != resumed->state.run) save();
       // What the earlier session did not come to.
-      if (resumed || last) after_update(last);
+      if (resumed || last) last = after_update(last);
       while (!last) {
         update();
         last = over();
-        after_update(last);
+        last = after_update(last);
       }
     } catch (const std::exception& error) {
       leave(kind_of(error));
       throw;
     }
-    write_event("end", {{"reason", "finished"}});
-    metrics_->sync();
+    outcome.stopped_early = out_of_patience() && state_.step < total_steps_;
+    write_event("end", {{"reason", outcome.stopped_early ? "early_stopping" : "finished"}});
+    sync_record();
     outcome.step = state_.step;
     outcome.seconds = seconds();
     outcome.best = state_.best;
@@ -137,7 +141,12 @@ class Trainer {
 
   double time_fraction() const { return config_.time_limit ? seconds() / *config_.time_limit : 0.0; }
 
-  bool over() const { return state_.step >= total_steps_ || time_fraction() >= 1.0; }
+  bool out_of_patience() const {
+    const std::optional<int64_t>& patience = config_.early_stopping.patience;
+    return patience && state_.early_stopping.without_improvement >= *patience;
+  }
+
+  bool over() const { return state_.step >= total_steps_ || time_fraction() >= 1.0 || out_of_patience(); }
 
   int64_t bytes_of_checkpoint() const {
     int64_t bytes = 0;
@@ -156,10 +165,8 @@ class Trainer {
     std::vector<memory::Example> examples;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = sampler_.next();
-      examples.push_back(setup_.training.examples[static_cast<size_t>(row)]);
-      // A document that comes twice in one update, across an epoch's end, has two masks.
-      examples.back().key =
-          combine(static_cast<uint64_t>(sampler_.state().epoch), static_cast<uint64_t>(row));
+      examples.push_back(training_example(setup_.training, row, sampler_.state().epoch,
+                                          static_cast<uint64_t>(config_.seed)));
     }
     return examples;
   }
@@ -181,6 +188,8 @@ class Trainer {
                                      .total_steps = total_steps_}
                                 .at(step, time_fraction());
     const UpdateResult result = apply_update(model_, *optimizer_, next_examples(), options, stop_);
+    const double duration = std::chrono::duration<double>(Clock::now() - start).count();
+    const int64_t tokens = result.source_tokens + result.target_tokens;
     // Only now: an update that a stop or a non-finite loss ended has not happened.
     state_.step = step;
     state_.sampler = sampler_.state();
@@ -189,7 +198,8 @@ class Trainer {
                          {"learning_rate", options.learning_rate},
                          {"grad_norm", result.grad_norm},
                          {"source_tokens", result.source_tokens},
-                         {"target_tokens", result.target_tokens}});
+                         {"target_tokens", result.target_tokens},
+                         {"tokens_per_second", static_cast<double>(tokens) / duration}});
     if (!observer_.on_step) return;
     const double share = static_cast<double>(step) / static_cast<double>(total_steps_);
     observer_.on_step({.step = step,
@@ -197,19 +207,22 @@ class Trainer {
                        .fraction = std::clamp(std::max(share, time_fraction()), 0.0, 1.0),
                        .learning_rate = options.learning_rate,
                        .seconds = seconds(),
-                       .seconds_of_update = std::chrono::duration<double>(Clock::now() - start).count(),
+                       .seconds_of_update = duration,
                        .update = result});
   }
 
-  // Validation and checkpoint, where this step has them.
-  void after_update(bool last) {
+  // Validation and checkpoint, where this step has them. Whether it is the last, which a validation decides
+  // too.
+  bool after_update(bool last) {
     const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
     bool best = false;
     if (setup_.validation && state_.validated_step < state_.step && (last || due(config_.validation.every))) {
       best = validate_now();
+      last = last || out_of_patience();
     }
     const bool saved = saved_step_ == state_.step;
     if (best || (!saved && (last || due(config_.checkpoint.every)))) save();
+    return last;
   }
 
   // Whether it is the best so far.
@@ -232,6 +245,9 @@ class Trainer {
     const std::string metric = config_.effective_metric();
     const double value = result.metric(metric);
     const bool best = !state_.best || is_better(metric, value, state_.best->value);
+    state_.early_stopping =
+        after_validation(state_.early_stopping, metric, value, config_.early_stopping.min_delta);
+    state_.early_stopping.measure = measure_;
     if (best) state_.best = BestSoFar{metric, value, state_.step, state_.run, measure_};
     Json fields = {{"loss", result.loss},
                    {"target_tokens", result.tokens},
@@ -263,7 +279,7 @@ class Trainer {
     saved_path_ = path;
     prune_checkpoints(files_, folder_, state_, config_.checkpoint.keep);
     write_event("checkpoint", {{"path", path.filename().string()}});
-    metrics_->sync();
+    sync_record();
     if (observer_.on_checkpoint) observer_.on_checkpoint(path);
   }
 
@@ -287,6 +303,12 @@ class Trainer {
     line["seconds"] = seconds();
     line["peak_memory_bytes"] = peak_memory_bytes();
     metrics_->write(line);
+    tensorboard_->write(line);
+  }
+
+  void sync_record() {
+    metrics_->sync();
+    tensorboard_->sync();
   }
 
   const TrainConfig& config_;
@@ -303,6 +325,7 @@ class Trainer {
   std::string measure_;
   memory::MemoryPlan plan_;
   std::optional<MetricsLog> metrics_;
+  std::optional<TensorBoardLog> tensorboard_;
   TrainerState state_;
   int64_t total_steps_ = 0;
   int64_t saved_step_ = -1;

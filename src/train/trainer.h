@@ -52,6 +52,7 @@ struct TrainOutcome {
   int64_t first_step = 0;  // that this session did not do: 0, or the resumed checkpoint's
   int64_t step = 0;
   double seconds = 0.0;
+  bool stopped_early = false;  // by early_stopping
   std::optional<BestSoFar> best;
   std::filesystem::path checkpoint;  // the last one; empty after a dry run
 };

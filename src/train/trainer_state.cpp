@@ -70,12 +70,17 @@ Json TrainerState::to_json() const {
                {"epoch", sampler.epoch},
                {"position", sampler.position},
                {"best", nullptr},
+               {"early_stopping",
+                {{"reference", nullptr},
+                 {"without_improvement", early_stopping.without_improvement},
+                 {"measure", early_stopping.measure}}},
                {"seconds", seconds},
                {"encode_schedule", encode_schedule},
                {"model_digest", model_digest},
                {"tokenizer_digest", tokenizer_digest},
                {"data_digest", data_digest},
                {"config", config}};
+  if (early_stopping.reference) json["early_stopping"]["reference"] = *early_stopping.reference;
   if (best) {
     json["best"] = {{"metric", best->metric},
                     {"value", best->value},
@@ -103,6 +108,15 @@ TrainerState TrainerState::from_json(const Json& json, const std::string& where)
     state.best =
         BestSoFar{text(best, "metric", where), real(best, "value", where), integer(best, "step", where),
                   text(best, "run", where), text(best, "measure", where)};
+  }
+  // Older checkpoints have none.
+  if (const auto stopping = json.find("early_stopping"); stopping != json.end()) {
+    if (!stopping->is_object()) bad_field(where, "early_stopping", "an object");
+    state.early_stopping.without_improvement = integer(*stopping, "without_improvement", where);
+    state.early_stopping.measure = text(*stopping, "measure", where);
+    if (!member(*stopping, "reference", where).is_null()) {
+      state.early_stopping.reference = real(*stopping, "reference", where);
+    }
   }
   state.seconds = real(json, "seconds", where);
   state.encode_schedule = text(json, "encode_schedule", where);
@@ -148,7 +162,9 @@ void check_unchanged(const TrainerState& before, const TrainerState& now,
     if (!key.guarded || key.name == "model") continue;
     const auto was = before.config.find(key.name);
     const auto is = now.config.find(key.name);
-    compare(key.name, was == before.config.end() ? "unset" : was->dump(), is->dump());
+    // A key that was not there when the checkpoint was made has meant its default.
+    const Json initial = key.get(TrainConfig());
+    compare(key.name, (was == before.config.end() ? initial : *was).dump(), is->dump());
   }
   const auto short_digest = [](const std::string& digest) { return digest.substr(0, 12); };
   compare("model", short_digest(before.model_digest), short_digest(now.model_digest));

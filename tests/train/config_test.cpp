@@ -155,7 +155,7 @@ TEST(Config, AnAmountOfMemoryMayBeWrittenInEveryWay) {
 }
 
 TEST(Config, WhatIsNotBuiltIsRefused) {
-  EXPECT_THAT(refusal("objective: denoise\n", {}, ErrorKind::kUnsupported), HasSubstr("not built yet"));
+  EXPECT_THAT(refusal("objective: reconstruct\n", {}, ErrorKind::kUnsupported), HasSubstr("not built yet"));
   EXPECT_THAT(refusal("precision: bfloat16\n", {}, ErrorKind::kUnsupported),
               HasSubstr("c.yaml:4: precision"));
   for (const char* schedule : {"two_sweep", "layer_synchronous"}) {
@@ -163,6 +163,34 @@ TEST(Config, WhatIsNotBuiltIsRefused) {
   }
   refusal("encoder: {memory_dtype: bfloat16}\n", {}, ErrorKind::kUnsupported);
   EXPECT_EQ(parse("encoder: {memory_dtype: float32}\n").encoder.memory_dtype, "float32");
+}
+
+TEST(Config, AnObjectiveRefusesWhatItHasNoUseFor) {
+  const std::string denoise = "objective: denoise\n";
+  EXPECT_THAT(refusal("denoise: {mask_ratio: 0.5}\n"), HasSubstr("c.yaml:4: denoise.mask_ratio"));
+  EXPECT_THAT(refusal(denoise + "target_overflow: truncate\n"), HasSubstr("c.yaml:5: target_overflow"));
+  EXPECT_THAT(refusal(denoise, {"data.query_field=q"}), HasSubstr("data.query_field"));
+  EXPECT_THAT(refusal(denoise + "validation: {generate: true}\n"), HasSubstr("writes no summaries"));
+  EXPECT_THAT(refusal(denoise + "max_target_tokens: 2\n"), HasSubstr("no room for a piece"));
+  EXPECT_THAT(refusal(denoise + "denoise: {poisson_lambda: 0}\n"), HasSubstr("number >= 0.1 and <= 100"));
+  EXPECT_THAT(refusal(denoise + "denoise: {mask_ratio: 1.1}\n"), HasSubstr("number >= 0 and <= 1"));
+  // What is written out with every key reads back, whichever the objective.
+  for (const std::string& rest : {std::string(), denoise}) {
+    const TrainConfig config = parse(rest);
+    EXPECT_EQ(config.validation.generate, rest.empty());
+    EXPECT_EQ(config_to_json(parse_config(config_to_yaml(config, false), "again.yaml", {})),
+              config_to_json(config));
+  }
+  EXPECT_EQ(parse(denoise + "validation: {metric: rouge1}\n").effective_metric(), "loss");
+}
+
+TEST(Config, EarlyStoppingNeedsValidations) {
+  const std::string patience = "early_stopping: {patience: 3}\n";
+  EXPECT_THAT(refusal(patience), HasSubstr("c.yaml:4: early_stopping.patience: nothing is validated"));
+  EXPECT_THAT(refusal(patience + "validation: {every: 0}\n", {"data.validation=v.jsonl"}),
+              HasSubstr("nothing is validated"));
+  EXPECT_EQ(parse(patience, {"data.validation=v.jsonl"}).early_stopping.patience, 3);
+  EXPECT_FALSE(parse("").early_stopping.patience.has_value());
 }
 
 TEST(Config, EveryKeyIsDocumented) {
