@@ -117,6 +117,7 @@ int run(int argc, char** argv) {
   add_tokenizer(app);
   add_init(app);
   add_inspect(app);
+  add_bench(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version

@@ -81,5 +81,6 @@ void add_evaluate(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_init(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_bench(CLI::App& app);
 
 }  // namespace precis::cli

@@ -119,7 +119,7 @@ class Summarizer {
         window_(options.window.value_or(model_.config().max_position_embeddings)),
         generation_(generate::resolve_generation_config(directory, model_.config(), options.generation,
                                                         progress_.wrap(std::move(sink)))),
-        load_seconds_(seconds_since(started_)) {}
+        load_seconds_(pack_and_time()) {}
 
   // `read_seconds`: what reading the document took.
   Summary summarize(Document document, double read_seconds) {
@@ -150,6 +150,11 @@ class Summarizer {
   }
 
  private:
+  double pack_and_time() {
+    model_.pack_decoder();
+    return seconds_since(started_);
+  }
+
   memory::MemoryBatch encode(const memory::DocumentPack& pack, Summary& summary) {
     const Clock::time_point start = Clock::now();
     const auto show = [&](int64_t done, int64_t total) {
