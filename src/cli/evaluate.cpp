@@ -153,7 +153,7 @@ void evaluate_model(const EvaluateOptions& options) {
   std::optional<FileReplacement> output;
   if (!options.output.empty()) output.emplace(posix_file_system(), options.output);
 
-  const models::BartModel model = models::load_model(options.model, scalar_type(options.common), log_sink());
+  models::BartModel model = models::load_model(options.model, scalar_type(options.common), log_sink());
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   Progress progress(log_sink(), !options.common.quiet && options.common.log_format == "text");
   evaluate::ModelRequest request;
@@ -163,6 +163,7 @@ void evaluate_model(const EvaluateOptions& options) {
   if (metrics.predictions()) {
     request.generation = generate::resolve_generation_config(options.model, model.config(),
                                                              options.generation, progress.wrap(log_sink()));
+    model.pack_decoder();
   }
   const Set set = read_set(options, tokenizer, model.config(), request.window, metrics.loss);
   evaluate::tell_counts(set.counts, options.data, log_sink());

@@ -119,6 +119,7 @@ int run(int argc, char** argv) {
   add_convert(app);
   add_inspect(app);
   add_doctor(app);
+  add_bench(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/bytes.h"
 #include "cli/document_batches.h"
 #include "cli/generation_options.h"
 #include "cli/program.h"
@@ -118,7 +119,10 @@ void print(const Summary& summary, SummaryStream* stream, const std::string& mod
 
 void summarize(const SummarizeOptions& options) {
   apply_common_options(options.common);
-  refuse_memory_budget(options.common, "summarize");
+  std::optional<int64_t> budget;
+  if (!options.common.memory_budget.empty()) {
+    budget = parse_bytes(options.common.memory_budget, "--memory-budget", ErrorKind::kUsage);
+  }
   refuse_cuda(options.common, "summarize");
   if (options.query && find_invalid_utf8(*options.query) != std::string_view::npos) {
     throw Error(ErrorKind::kUsage,
@@ -137,6 +141,7 @@ void summarize(const SummarizeOptions& options) {
                          .window = options.window,
                          .generation = options.generation,
                          .explain = options.explain,
+                         .memory_budget = budget,
                          .progress = !options.common.quiet && options.common.log_format == "text"},
                         log_sink(), &stop_token());
   const Streaming streaming =

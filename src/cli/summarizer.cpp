@@ -7,6 +7,7 @@
 
 #include "cli/numbers.h"
 #include "cli/program.h"
+#include "memory/decode_plan.h"
 #include "memory/encode.h"
 #include "models/model_files.h"
 
@@ -48,7 +49,22 @@ Summarizer::Summarizer(const std::filesystem::path& model, const SummarizerOptio
       window_(options.window.value_or(model_.config().max_position_embeddings)),
       generation_(generate::resolve_generation_config(model, model_.config(), options.generation,
                                                       progress_.wrap(std::move(sink)))),
-      load_seconds_(seconds_since(started_)) {}
+      load_seconds_(0.0) {
+  model_.pack_decoder();
+  load_seconds_ = seconds_since(started_);
+}
+
+int64_t Summarizer::plan_layers(Pack& pack) const {
+  const memory::DecodePlan plan = memory::plan_decoding(model_, pack.documents,
+                                                        {.sequences = generation_.rows(),
+                                                         .max_length = generation_.max_length,
+                                                         .budget = options_.memory_budget});
+  for (Summary* summary : pack.summaries_B) {
+    summary->held_layers = plan.held_layers;
+    summary->absorbed_layers = plan.absorbed_layers();
+  }
+  return plan.held_layers;
+}
 
 memory::MemoryBatch Summarizer::encode(Pack& pack) {
   const Clock::time_point start = Clock::now();
@@ -67,9 +83,9 @@ memory::MemoryBatch Summarizer::encode(Pack& pack) {
   return memory;
 }
 
-void Summarizer::write(Pack& pack, memory::MemoryBatch memory, SummaryStream* stream) {
+void Summarizer::write(Pack& pack, memory::MemoryBatch memory, int64_t held_layers, SummaryStream* stream) {
   const Clock::time_point start = Clock::now();
-  memory::HeldCrossAttention attention(std::move(memory));
+  memory::DecodingCrossAttention attention(std::move(memory), held_layers);
   generate::Callbacks callbacks;
   callbacks.stop = stop_;
   callbacks.on_step = [&](int64_t tokens, int64_t) {
@@ -118,10 +134,16 @@ void Summarizer::explain(Pack& pack, const memory::MemoryBatch& memory, bool str
 void Summarizer::tell(const Summary& summary) {
   const Seconds& seconds = summary.seconds;
   const std::string seed = summary.seed ? ", sampled with seed " + std::to_string(*summary.seed) : "";
+  const std::string absorbed = summary.absorbed_layers == 0
+                                   ? ""
+                                   : ", cross-attention of " + std::to_string(summary.absorbed_layers) +
+                                         " of " +
+                                         std::to_string(summary.held_layers + summary.absorbed_layers) +
+                                         " layers absorbed to save memory";
   progress_.finish(1.0, summary.id + ": " + std::to_string(summary.input_tokens) + " tokens read in " +
                             std::to_string(summary.windows) + " windows, " +
-                            std::to_string(summary.output_tokens()) + " tokens written" + seed + ", " +
-                            format_seconds(seconds.encode + seconds.decode + seconds.explain));
+                            std::to_string(summary.output_tokens()) + " tokens written" + seed + absorbed +
+                            ", " + format_seconds(seconds.encode + seconds.decode + seconds.explain));
 }
 
 void Summarizer::summarize(std::vector<ReadDocument> batch, Streaming streaming, const Separator& separator,
@@ -157,13 +179,14 @@ void Summarizer::summarize(std::vector<ReadDocument> batch, Streaming streaming,
         pack.summaries_B.front() == &summaries[taken] && generation_.num_return_sequences == 1) {
       stream.emplace(tokenizer_, separator(), [this] { progress_.clear(); });
     }
+    const int64_t held_layers = plan_layers(pack);
     memory::MemoryBatch memory = encode(pack);
     try {
       if (options_.explain) {
-        write(pack, memory, stream ? &*stream : nullptr);
+        write(pack, memory, held_layers, stream ? &*stream : nullptr);
         explain(pack, memory, stream && stream->started());
       } else {
-        write(pack, std::move(memory), stream ? &*stream : nullptr);
+        write(pack, std::move(memory), held_layers, stream ? &*stream : nullptr);
       }
     } catch (const Error& error) {
       // What is said of it goes on a line of its own.

@@ -28,7 +28,8 @@ struct SummarizerOptions {
   std::optional<int64_t> window;
   Json generation = Json::object();
   bool explain = false;
-  bool progress = true;  // a bar is allowed
+  std::optional<int64_t> memory_budget;  // bytes of the whole program
+  bool progress = true;                  // a bar is allowed
 };
 
 // How the text of a document that is written alone may come out before its end.
@@ -56,7 +57,9 @@ class Summarizer {
  private:
   struct Pack;
   memory::MemoryBatch encode(Pack& pack);
-  void write(Pack& pack, memory::MemoryBatch memory, SummaryStream* stream);
+  // Decoder layers whose keys and values are held: as many as the budget lets.
+  int64_t plan_layers(Pack& pack) const;
+  void write(Pack& pack, memory::MemoryBatch memory, int64_t held_layers, SummaryStream* stream);
   void explain(Pack& pack, const memory::MemoryBatch& memory, bool streamed);
   void tell(const Summary& summary);
 

@@ -54,6 +54,8 @@ Json to_json(const Summary& summary, const std::string& model, bool explain) {
                {"input_tokens", summary.input_tokens},
                {"windows", summary.windows},
                {"memory_rows", summary.memory_rows},
+               {"cross_attention",
+                {{"held_layers", summary.held_layers}, {"absorbed_layers", summary.absorbed_layers}}},
                {"truncated", false},
                {"output_tokens", first.output_tokens()},
                {"seconds",

@@ -37,6 +37,8 @@ struct Summary {
   int64_t input_tokens = 0;
   int64_t windows = 0;
   int64_t memory_rows = 0;
+  // Decoder layers by how they attended to the memory (memory/cross_attention.h).
+  int64_t held_layers = 0, absorbed_layers = 0;
   Seconds seconds;
   // With --explain, of the first sequence:
   std::string source;

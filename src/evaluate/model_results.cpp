@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "generate/generate.h"
+#include "memory/cross_attention.h"
+#include "memory/decode_plan.h"
 #include "memory/encode.h"
 #include "memory/packs.h"
 
@@ -36,6 +38,7 @@ class Runner {
  private:
   void run_pack(const memory::DocumentPack& pack) {
     const double size = static_cast<double>(pack.size());
+    const int64_t held = request_.generation ? held_layers(pack) : 0;
     memory::MemoryBatch memory =
         memory::encode_pack(model_, pack, {}, request_.stop, [&](int64_t windows, int64_t all) {
           show(size * kEncodingShare * static_cast<double>(windows) / static_cast<double>(all),
@@ -46,13 +49,20 @@ class Runner {
       const std::vector<memory::DocumentLoss> losses = memory::pack_losses(model_, examples_, pack, memory);
       for (size_t b = 0; b < losses.size(); ++b) results_[pack.documents[b]].loss = losses[b];
     }
-    if (request_.generation) write_summaries(pack, std::move(memory));
+    if (request_.generation) write_summaries(pack, std::move(memory), held);
     show(size, "");
   }
 
-  void write_summaries(const memory::DocumentPack& pack, memory::MemoryBatch memory) {
-    const std::unique_ptr<nn::CrossAttention> attention =
-        memory::attention_over(std::move(memory), request_.streamed);
+  int64_t held_layers(const memory::DocumentPack& pack) const {
+    if (request_.held_layers) return *request_.held_layers;
+    return memory::plan_decoding(
+               model_, pack,
+               {.sequences = request_.generation->rows(), .max_length = request_.generation->max_length})
+        .held_layers;
+  }
+
+  void write_summaries(const memory::DocumentPack& pack, memory::MemoryBatch memory, int64_t held_layers) {
+    memory::DecodingCrossAttention attention(std::move(memory), held_layers);
     const double most = static_cast<double>(request_.generation->max_length - 1);
     const auto on_step = [&](int64_t tokens, int64_t) {
       const double share = kEncodingShare + (1 - kEncodingShare) * static_cast<double>(tokens) / most;
@@ -61,7 +71,7 @@ class Runner {
     generate::GenerationConfig config = *request_.generation;
     config.num_return_sequences = 1;  // the first of several is the summary
     std::vector<std::vector<generate::Generated>> summaries =
-        generate::generate(model_, *attention, generate::searched_documents(config, pack), config,
+        generate::generate(model_, attention, generate::searched_documents(config, pack), config,
                            {.on_step = on_step, .stop = request_.stop});
     for (size_t b = 0; b < summaries.size(); ++b) {
       results_[pack.documents[b]].summary = std::move(summaries[b].front().token_ids);

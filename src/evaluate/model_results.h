@@ -20,8 +20,9 @@ struct ModelRequest {
   int64_t window = 1024;
   bool loss = true;
   std::optional<generate::GenerationConfig> generation;  // nothing: no summaries
-  // No layer's keys and values are held while summaries are written: slower, and for documents of any length.
-  bool streamed = false;
+  // Decoder layers that hold keys and values while summaries are written; the others are absorbed: slower,
+  // and for documents of any length. Nothing: as many as the machine's memory lets (memory::plan_decoding).
+  std::optional<int64_t> held_layers;
   const StopToken* stop = nullptr;
   // Examples that are done, in parts of one, and what is being done.
   std::function<void(double done, const std::string& doing)> progress;

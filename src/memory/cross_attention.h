@@ -1,5 +1,5 @@
-// The two ways a decoder attends to documents' memory: with every layer's keys and values held, or with the
-// states streamed in blocks (methods: CachED, Streaming cross-attention). Both give the same result.
+// The ways a decoder attends to documents' memory: with a layer's keys and values held, with the states
+// streamed in blocks (methods: CachED, Streaming cross-attention), or absorbed. All give the same result.
 // Letters: B documents, T memory rows (padded), M memory width, D decoder width, H heads, E = D / H, S
 // queries.
 #pragma once
@@ -53,6 +53,20 @@ class StreamedCrossAttention : public nn::CrossAttention {
  private:
   MemoryBatch memory_;
   int64_t block_rows_;
+};
+
+// For decoding a memory too long for every layer's keys and values: the first `held_layers` layers hold them,
+// the others are absorbed (absorbed_attention.h). Evaluation only: no dropout, no gradient.
+class DecodingCrossAttention : public nn::CrossAttention {
+ public:
+  DecodingCrossAttention(MemoryBatch memory, int64_t held_layers);
+  at::Tensor attend(int64_t layer, const at::Tensor& query_BSD, const nn::CrossProjection& projection,
+                    const nn::Dropout& dropout) override;
+
+ private:
+  MemoryBatch memory_;
+  HeldCrossAttention held_;
+  int64_t held_layers_;
 };
 
 std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, bool streamed);

@@ -71,7 +71,10 @@ int64_t validation_elements(const models::BartConfig& config, const PlanRequest&
         std::min(request.validation->documents, kDocumentPackDocuments) * request.generation->num_beams;
     // Every layer's keys and values, and one layer's again while they are laid out for decoding.
     const int64_t held = 2 * pack.rows * config.d_model * (config.decoder_layers + 1);
-    writing = (streamed ? block_elements(config, pack, sequences) : held) +
+    const int64_t packed_weights =
+        config.decoder_layers * (6 * config.d_model + 2 * config.decoder_ffn_dim) * config.d_model +
+        config.vocab_size * config.d_model;
+    writing = packed_weights + (streamed ? block_elements(config, pack, sequences) : held) +
               sequences * (2 * request.generation->max_length * config.d_model * config.decoder_layers +
                            4 * config.vocab_size);
   }
@@ -151,7 +154,7 @@ int64_t PlanPhase::bytes() const {
   return sum;
 }
 
-int64_t MemoryPlan::slack() const { return tensors() / 8 + (int64_t{48} << 20); }
+int64_t plan_slack(int64_t tensors) { return tensors / 8 + (int64_t{48} << 20); }
 
 int64_t MemoryPlan::tensors() const {
   int64_t largest = 0;
@@ -175,7 +178,7 @@ std::string MemoryPlan::describe() const {
   };
   add_phase(throughout);
   for (const PlanPhase& phase : phases) add_phase(phase);
-  add("workspaces and what the allocator keeps", slack());
+  add("workspaces and what the allocator keeps", plan_slack(tensors()));
   add("total, with the largest phase", total());
   if (budget) add("budget", *budget);
   return text;

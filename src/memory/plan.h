@@ -49,6 +49,10 @@ struct PlanPhase {
   int64_t bytes() const;
 };
 
+// What comes on top of tensors of so many bytes: workspaces of the arithmetic library, and what the allocator
+// keeps of what was given back. From measurements (docs/results/memory.md).
+int64_t plan_slack(int64_t tensors);
+
 struct MemoryPlan {
   EncodeSchedule schedule = EncodeSchedule::kCached;  // never kAuto
   PlanPhase throughout;
@@ -58,10 +62,7 @@ struct MemoryPlan {
 
   // With the largest of the phases.
   int64_t tensors() const;
-  // What comes on top: workspaces of the arithmetic library, and what the allocator keeps of what was given
-  // back. From measurements (docs/results/memory.md).
-  int64_t slack() const;
-  int64_t total() const { return tensors() + slack(); }
+  int64_t total() const { return tensors() + plan_slack(tensors()); }
   // A table for people, one part a line, and the total beside the budget.
   std::string describe() const;
 };

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "memory/online_softmax.h"
 #include "nn/dropout.h"
 #include "nn/linear.h"
 
@@ -34,10 +35,6 @@ struct Weights {
   at::Tensor key_DM, key_bias, value_DM, value_bias;
 };
 
-at::ScalarType compute_type(at::ScalarType type) {
-  return type == at::kHalf || type == at::kBFloat16 ? at::kFloat : type;
-}
-
 // [B, t, D] -> [B * H, t, E] in the type of the scores.
 at::Tensor to_heads(const at::Tensor& x_BtD, const Plan& plan) {
   const int64_t B = x_BtD.size(0), t = x_BtD.size(1), E = x_BtD.size(2) / plan.heads;
@@ -49,19 +46,13 @@ at::Tensor from_heads(const at::Tensor& x_NtE, int64_t B) {
   return x_NtE.view({B, H, t, E}).transpose(1, 2).reshape({B, t, H * E});
 }
 
-at::Tensor rows_mask(const std::vector<int64_t>& rows_B, int64_t begin, int64_t end, at::Device device) {
-  const at::Tensor lengths = at::tensor(rows_B, at::kLong).view({-1, 1, 1, 1});
-  return at::arange(begin, end, at::kLong).view({1, 1, 1, -1}).lt(lengths).to(device);
-}
-
 // Scores [N, S, t] of one block, -inf at rows that are not the document's own.
 at::Tensor scores_of(const at::Tensor& query_NSE, const at::Tensor& key_NtE, const Plan& plan,
                      int64_t begin) {
   at::Tensor scores = at::bmm(query_NSE, key_NtE.transpose(1, 2));
   if (plan.padded) {
     const int64_t B = static_cast<int64_t>(plan.rows_B.size()), t = key_NtE.size(1);
-    const at::Tensor outside = rows_mask(plan.rows_B, begin, begin + t, scores.device()).logical_not();
-    scores.view({B, plan.heads, -1, t}).masked_fill_(outside, -std::numeric_limits<double>::infinity());
+    rule_out_padding(scores.view({B, plan.heads, -1, t}), plan.rows_B, begin);
   }
   return scores;
 }
@@ -84,30 +75,16 @@ struct Function : torch::autograd::Function<Function> {
     const int64_t B = query_BSD.size(0), T = states_BTM.size(1);
     const double scale = 1.0 / std::sqrt(static_cast<double>(query_BSD.size(2) / plan->heads));
     const at::Tensor query_NSE = to_heads(query_BSD, *plan).mul(scale);
-    at::Tensor maximum, total, output;  // [N, S, 1], [N, S, 1], [N, S, E]
+    OnlineSoftmax softmax;
     for (int64_t begin = 0; begin < T; begin += plan->block) {
       const at::Tensor states = states_BTM.narrow(1, begin, std::min(plan->block, T - begin));
       const at::Tensor key = to_heads(nn::linear(states, key_DM, key_bias), *plan);
       const at::Tensor value = to_heads(nn::linear(states, value_DM, value_bias), *plan);
-      at::Tensor scores = scores_of(query_NSE, key, *plan, begin);
-      const at::Tensor block_maximum = scores.amax(-1, true);
-      const at::Tensor new_maximum = begin == 0 ? block_maximum : at::maximum(maximum, block_maximum);
-      at::Tensor weights = scores.sub_(new_maximum).exp_();
-      const at::Tensor block_total = weights.sum(-1, true);
-      if (plan->dropout > 0) weights = weights.mul_(dropout_factors(weights, *plan, begin));
-      if (begin == 0) {
-        total = block_total;
-        output = at::bmm(weights, value);
-      } else {
-        const at::Tensor rescale = maximum.sub(new_maximum).exp_();
-        total = total.mul_(rescale).add_(block_total);
-        output = output.mul_(rescale).baddbmm_(weights, value);
-      }
-      maximum = new_maximum;
+      const at::Tensor scores = scores_of(query_NSE, key, *plan, begin);
+      softmax.fold(scores, value, plan->dropout > 0 ? dropout_factors(scores, *plan, begin) : at::Tensor());
     }
-    output.div_(total);
+    const at::Tensor output = softmax.output(), lse = softmax.lse();
     // Where no gradient is wanted, apply() drops what is saved here: the context dies with this call.
-    const at::Tensor lse = maximum.add(total.log());
     context->save_for_backward({query_BSD, states_BTM, key_DM, key_bias, value_DM, value_bias, output, lse});
     context->saved_data["plan"] = at::IValue::make_capsule(c10::make_intrusive<PlanHolder>(plan));
     return from_heads(output, B).to(query_BSD.scalar_type());
@@ -182,6 +159,17 @@ struct Function : torch::autograd::Function<Function> {
 
 }  // namespace
 
+at::ScalarType score_type(at::ScalarType type) {
+  return type == at::kHalf || type == at::kBFloat16 ? at::kFloat : type;
+}
+
+void rule_out_padding(at::Tensor scores_BHSt, const std::vector<int64_t>& rows_B, int64_t begin) {
+  const int64_t end = begin + scores_BHSt.size(3);
+  const at::Tensor lengths = at::tensor(rows_B, at::kLong).view({-1, 1, 1, 1});
+  const at::Tensor outside = at::arange(begin, end, at::kLong).view({1, 1, 1, -1}).ge(lengths);
+  scores_BHSt.masked_fill_(outside.to(scores_BHSt.device()), -std::numeric_limits<double>::infinity());
+}
+
 int64_t rows_of_a_block(int64_t scores_a_row) {
   constexpr int64_t kBlockScores = int64_t{1} << 22;
   return std::clamp<int64_t>(kBlockScores / std::max<int64_t>(1, scores_a_row), 256, 4096);
@@ -194,7 +182,7 @@ at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query
   plan->rows_B = memory.rows_B;
   plan->padded = memory.padded();
   plan->heads = projection.heads;
-  plan->compute = compute_type(query_BSD.scalar_type());
+  plan->compute = score_type(query_BSD.scalar_type());
   if (!dropout.rows.empty() && dropout.attention > 0) {
     plan->dropout = dropout.attention;
     plan->keys_B = dropout.rows;

@@ -20,4 +20,10 @@ at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query
 // scores nor the keys and values of a block weigh much, and enough for fast matrix products.
 int64_t rows_of_a_block(int64_t scores_a_row);
 
+// The type of scores and sums: float32 for the 16-bit types, else the type itself.
+at::ScalarType score_type(at::ScalarType type);
+
+// -inf, in place, where a row of the block that starts at memory row `begin` is not the document's own.
+void rule_out_padding(at::Tensor scores_BHSt, const std::vector<int64_t>& rows_B, int64_t begin);
+
 }  // namespace precis::memory

@@ -233,7 +233,10 @@ class Trainer {
     request.streamed = plan_.schedule == memory::EncodeSchedule::kStreamed;
     request.stop = stop_;
     request.progress = observer_.on_validating;
+    std::optional<models::PackedDecoder> packed;
+    if (request.generation) packed.emplace(model_);
     const ValidationResult result = validate(model_, setup_.tokenizer, *setup_.validation, request);
+    packed.reset();
     state_.validated_step = state_.step;
     broken_ = !std::isfinite(result.loss);
     if (broken_) {

@@ -30,7 +30,7 @@ ValidationResult validate(const models::BartModel& model, const Tokenizer& token
   evaluate::ModelRequest model_request;
   model_request.window = request.window;
   model_request.generation = request.generation;
-  model_request.streamed = request.streamed;
+  model_request.held_layers = request.streamed ? 0 : model.config().decoder_layers;
   model_request.stop = request.stop;
   if (request.progress) {
     model_request.progress = [&](double done, const std::string&) {

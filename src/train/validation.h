@@ -18,7 +18,7 @@ namespace precis::train {
 struct ValidationRequest {
   int64_t window = 1024;
   std::optional<generate::GenerationConfig> generation;  // nothing: the loss alone
-  bool streamed = false;                                 // as evaluate::ModelRequest
+  bool streamed = false;  // hold no layer's keys and values while summaries are written
   const StopToken* stop = nullptr;
   std::function<void(int64_t done, int64_t total)> progress;  // documents that are done
 };

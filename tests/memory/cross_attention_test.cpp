@@ -1,9 +1,10 @@
-// Held and streamed cross-attention equal attention from its definition, values and gradients.
+// Held, streamed and absorbed cross-attention equal attention from its definition, values and gradients.
 #include "memory/cross_attention.h"
 
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "memory/absorbed_attention.h"
 #include "memory/streamed_attention.h"
 
 namespace precis::memory {
@@ -73,6 +74,26 @@ TEST(CrossAttention, StreamedGivesTheGradientOfTheWeightsAlone) {
       torch::autograd::grad({(got * c.weight).sum()}, {c.key, c.value});
   EXPECT_LT((of_weights[0] - want[2]).abs().max().item<double>(), 1e-12);
   EXPECT_LT((of_weights[1] - want[4]).abs().max().item<double>(), 1e-12);
+}
+
+TEST(CrossAttention, AbsorbedEqualsTheDefinition) {
+  const Case c = make_case(at::kDouble);
+  const at::NoGradGuard no_grad;
+  const at::Tensor want = plain(c);
+  DecodingCrossAttention attention({c.states, c.rows}, 1);
+  for (const int64_t layer : {0, 1}) {  // held, absorbed
+    const at::Tensor got = attention.attend(layer, c.query, c.projection(), {});
+    EXPECT_LT((got - want).abs().max().item<double>(), 1e-13);
+  }
+  // Over many blocks: 5,000 rows, of which the second document has few.
+  Case longer = c;
+  longer.states = c.states.repeat({1, 218, 1}).narrow(1, 0, 5000);
+  longer.rows = {5000, 9};
+  const at::Tensor streamed =
+      streamed_attention({longer.states, longer.rows}, c.query, c.projection(), {}, 0, 5000);
+  const at::Tensor got = absorbed_attention({longer.states, longer.rows}, c.query, c.projection());
+  // Sums over 5,000 rows in another order.
+  EXPECT_LT((got - streamed).abs().max().item<double>(), 1e-12);
 }
 
 TEST(CrossAttention, DropoutDoesNotDependOnTheBlocks) {

@@ -68,7 +68,8 @@ int run(const std::string& path) {
   const Json request = read_json_file(path, ErrorKind::kUsage);
   const std::string directory = request.at("model").get<std::string>();
   const at::ScalarType dtype = request.at("dtype") == "float64" ? at::kDouble : at::kFloat;
-  const models::BartModel model = models::BartModel::load(directory, dtype);
+  models::BartModel model = models::BartModel::load(directory, dtype);
+  model.pack_decoder();
   const std::vector<Batch> batches =
       encode(model, request.at("documents"), request.at("window").get<int64_t>());
   for (const Json& options : request.at("cases")) {

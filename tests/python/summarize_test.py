@@ -15,7 +15,7 @@ from train_support import ids, text_of, window_memory, write_rows
 WINDOW = 24
 QUERY = "what of memory"
 FIELDS = ["id", "summary", "token_ids", "finish_reason", "model", "input_tokens", "windows", "memory_rows",
-          "truncated", "output_tokens", "seconds", "peak_memory_bytes"]
+          "cross_attention", "truncated", "output_tokens", "seconds", "peak_memory_bytes"]
 SECONDS = ["load", "read", "encode", "decode", "total"]
 # Weights are sums of float64 attention probabilities, added up in another order.
 WEIGHT_TOLERANCE = 1e-9
@@ -239,7 +239,26 @@ def test_errors(run, precis, sharp, tmp_path):
     fails(2, ["query"], model, "--window", "8", "--query", "a query that leaves no room", input="x")
     fails(2, ["--num-beams", "two"], model, "--num-beams", "two", input="x")
     fails(2, ["max_length"], model, "--max-length", str(POSITIONS + 2), input="x")
-    fails(2, ["--memory-budget"], model, "--memory-budget", "1GiB", input="x")
+    fails(2, ["--memory-budget", "at least"], model, "--memory-budget", "1MiB", input="x")
+
+
+@pytest.mark.slow
+def test_layers_are_absorbed_to_meet_a_budget_and_change_nothing(run, precis, sharp, tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text(" ".join([text_of(sharp[2], 200, 3)] * 500), encoding="utf-8")
+    command = [sharp[0], path, "--format", "json", "--max-new-tokens", "12", "--num-beams", "3"]
+    held = json.loads(summarize(run, precis, *command).stdout)
+    layers = held["cross_attention"]["held_layers"]
+    assert layers > 0 and held["cross_attention"]["absorbed_layers"] == 0
+    refused = summarize(run, precis, *command, "--memory-budget", "1MiB", code=2)
+    number, unit = re.search(r"at least ([0-9.]+) (MiB|GiB)", refused.stderr).groups()
+    least = float(number) * {"MiB": 2**20, "GiB": 2**30}[unit]
+    done = summarize(run, precis, *command, "--memory-budget", str(int(least * 1.02)))
+    absorbed = json.loads(done.stdout)
+    assert absorbed["cross_attention"] == {"held_layers": 0, "absorbed_layers": layers}
+    assert absorbed["token_ids"] == held["token_ids"]
+    assert absorbed["peak_memory_bytes"] <= least * 1.02
+    assert f"cross-attention of {layers} of {layers} layers absorbed" in done.stderr
 
 
 def test_invalid_bytes_are_replaced_where_asked_with_a_count(run, precis, sharp, tmp_path):

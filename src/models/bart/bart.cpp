@@ -96,8 +96,8 @@ BartModel::BartModel(const BartConfig& config, at::ScalarType dtype, const Tenso
     layer.final_norm = norm(name + ".final_layer_norm");
     decoder_layers_.push_back(std::move(layer));
   }
-  head_VD_ = embedding("lm_head.weight");
-  head_bias_V_ = source("final_logits_bias", {1, V}).view({V});
+  head_.weight = embedding("lm_head.weight");
+  head_.bias = source("final_logits_bias", {1, V}).view({V});
 }
 
 BartModel BartModel::initialize(const BartConfig& config, uint64_t seed, at::ScalarType dtype) {
@@ -123,7 +123,7 @@ void BartModel::set_requires_grad(bool on) {
 std::vector<std::pair<std::string, at::Tensor>> BartModel::state() const {
   std::vector<std::pair<std::string, at::Tensor>> tensors = parameters_;
   if (!config_.tie_word_embeddings) tensors.emplace_back(kSharedEmbedding, shared_VD_);
-  tensors.emplace_back("final_logits_bias", head_bias_V_.view({1, -1}));
+  tensors.emplace_back("final_logits_bias", head_.bias.view({1, -1}));
   return tensors;
 }
 
@@ -198,12 +198,20 @@ void DecoderCache::reorder(const at::Tensor& rows_B) {
   }
 }
 
-const at::Tensor& BartModel::output_weight_VD() const { return head_VD_; }
-
-const at::Tensor& BartModel::output_bias_V() const { return head_bias_V_; }
-
-at::Tensor BartModel::logits(const at::Tensor& hidden) const {
-  return at::linear(hidden, head_VD_).add(head_bias_V_);
+void BartModel::pack_decoder() {
+  for (DecoderLayer& layer : decoder_layers_) pack(layer);
+  pack(head_);
 }
+
+void BartModel::unpack_decoder() {
+  for (DecoderLayer& layer : decoder_layers_) unpack(layer);
+  head_.packed = at::Tensor();
+}
+
+const at::Tensor& BartModel::output_weight_VD() const { return head_.weight; }
+
+const at::Tensor& BartModel::output_bias_V() const { return head_.bias; }
+
+at::Tensor BartModel::logits(const at::Tensor& hidden) const { return apply(head_, hidden); }
 
 }  // namespace precis::models

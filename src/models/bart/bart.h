@@ -78,6 +78,12 @@ class BartModel {
 
   DecoderCache make_cache(int64_t rows, int64_t capacity) const;
 
+  // Lays the decoder's and the head's weights out for steps of few rows (nn/packed_linear.h), beside the
+  // weights themselves: decoding is then several times faster on a CPU. To be called again, or undone, when
+  // the weights have changed.
+  void pack_decoder();
+  void unpack_decoder();
+
   // The output head: logits = hidden weight' + bias.
   const at::Tensor& output_weight_VD() const;
   const at::Tensor& output_bias_V() const;  // final_logits_bias, [V]
@@ -95,11 +101,24 @@ class BartModel {
   at::ScalarType dtype_ = at::kFloat;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
   // The embeddings are one tensor where they are tied.
-  at::Tensor shared_VD_, encoder_tokens_VD_, decoder_tokens_VD_, head_VD_, head_bias_V_;
+  at::Tensor shared_VD_, encoder_tokens_VD_, decoder_tokens_VD_;
+  Linear head_;                                       // weight [V, D], bias final_logits_bias [V]
   at::Tensor encoder_positions_, decoder_positions_;  // [positions + 2, D]
   LayerNorm encoder_embedding_norm_, decoder_embedding_norm_;
   std::vector<EncoderLayer> encoder_layers_;
   std::vector<DecoderLayer> decoder_layers_;
+};
+
+// A model's decoder packed for as long as this lives.
+class PackedDecoder {
+ public:
+  explicit PackedDecoder(BartModel& model) : model_(model) { model.pack_decoder(); }
+  ~PackedDecoder() { model_.unpack_decoder(); }
+  PackedDecoder(const PackedDecoder&) = delete;
+  PackedDecoder& operator=(const PackedDecoder&) = delete;
+
+ private:
+  BartModel& model_;
 };
 
 }  // namespace precis::models

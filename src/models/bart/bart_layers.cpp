@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "nn/linear.h"
+#include "nn/packed_linear.h"
 
 namespace precis::models {
 
@@ -16,6 +17,26 @@ at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate,
   return nn::dropout(x, rate, dropout.rows, nn::dropout_site(site, static_cast<uint64_t>(layer)));
 }
 
+bool runs_packed(const Linear& linear, const at::Tensor& x) {
+  return linear.packed.defined() && !at::GradMode::is_enabled() &&
+         x.numel() / x.size(-1) <= nn::kMostPackedRows;
+}
+
+struct Heads {
+  at::Tensor query_BHSE, key_BHSE, value_BHSE;
+};
+
+Heads project(const AttentionWeights& weights, const at::Tensor& states_BSD, int64_t heads) {
+  if (runs_packed(weights.joint, states_BSD)) {
+    const std::vector<at::Tensor> parts = apply(weights.joint, states_BSD).chunk(3, -1);
+    return {nn::split_heads(parts[0], heads), nn::split_heads(parts[1], heads),
+            nn::split_heads(parts[2], heads)};
+  }
+  return {nn::split_heads(apply(weights.query, states_BSD), heads),
+          nn::split_heads(apply(weights.key, states_BSD), heads),
+          nn::split_heads(apply(weights.value, states_BSD), heads)};
+}
+
 at::Tensor feed_forward(const FeedForward& block, const at::Tensor& x, const nn::Dropout& dropout,
                         int64_t layer, DropoutSite activation_site, DropoutSite output_site) {
   const at::Tensor inner =
@@ -26,7 +47,29 @@ at::Tensor feed_forward(const FeedForward& block, const at::Tensor& x, const nn:
 }  // namespace
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x) {
+  if (runs_packed(linear, x)) return nn::packed_linear(x, linear.packed, linear.bias);
   return nn::linear(x, linear.weight, linear.bias);
+}
+
+void pack(Linear& linear) { linear.packed = nn::pack_weight(linear.weight); }
+
+void pack(DecoderLayer& layer) {
+  AttentionWeights& self = layer.self_attention;
+  const at::NoGradGuard no_grad;
+  self.joint.packed = nn::pack_weight(at::cat({self.query.weight, self.key.weight, self.value.weight}));
+  self.joint.bias = at::cat({self.query.bias, self.key.bias, self.value.bias});
+  for (Linear* linear : {&self.output, &layer.cross_query, &layer.cross_output, &layer.feed_forward.inner,
+                         &layer.feed_forward.outer}) {
+    pack(*linear);
+  }
+}
+
+void unpack(DecoderLayer& layer) {
+  layer.self_attention.joint = Linear();
+  for (Linear* linear : {&layer.self_attention.output, &layer.cross_query, &layer.cross_output,
+                         &layer.feed_forward.inner, &layer.feed_forward.outer}) {
+    linear->packed = at::Tensor();
+  }
 }
 
 at::Tensor apply(const LayerNorm& norm, const at::Tensor& x) {
@@ -36,9 +79,7 @@ at::Tensor apply(const LayerNorm& norm, const at::Tensor& x) {
 at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const nn::Dropout& dropout) {
   const AttentionWeights& self = layer.self_attention;
-  const at::Tensor query = nn::split_heads(apply(self.query, states_BSD), layer.heads);
-  const at::Tensor key = nn::split_heads(apply(self.key, states_BSD), layer.heads);
-  const at::Tensor value = nn::split_heads(apply(self.value, states_BSD), layer.heads);
+  const auto [query, key, value] = project(self, states_BSD, layer.heads);
   const uint64_t site = nn::dropout_site(kEncoderSelfProbabilities, static_cast<uint64_t>(index));
   const at::Tensor context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
   const at::Tensor attended =
@@ -53,9 +94,8 @@ at::Tensor decoder_layer(const DecoderLayer& layer, int64_t index, const at::Ten
                          const nn::AttentionMask& mask, const KeyValueStore& store,
                          nn::CrossAttention& memory, const nn::Dropout& dropout) {
   const AttentionWeights& self = layer.self_attention;
-  const at::Tensor query = nn::split_heads(apply(self.query, states_BSD), layer.heads);
-  const auto [key, value] = store(nn::split_heads(apply(self.key, states_BSD), layer.heads),
-                                  nn::split_heads(apply(self.value, states_BSD), layer.heads));
+  const auto [query, new_key, new_value] = project(self, states_BSD, layer.heads);
+  const auto [key, value] = store(new_key, new_value);
   const uint64_t site = nn::dropout_site(kDecoderSelfProbabilities, static_cast<uint64_t>(index));
   const at::Tensor context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
   const at::Tensor attended =

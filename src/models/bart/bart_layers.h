@@ -18,6 +18,7 @@ namespace precis::models {
 struct Linear {
   at::Tensor weight;
   at::Tensor bias;
+  at::Tensor packed;  // the weight laid out for few rows (nn/packed_linear.h), or undefined
 };
 
 struct LayerNorm {
@@ -27,6 +28,7 @@ struct LayerNorm {
 
 struct AttentionWeights {
   Linear query, key, value, output;
+  Linear joint;  // query, key and value as one product for few rows: packed alone, or undefined
 };
 
 struct FeedForward {
@@ -69,8 +71,15 @@ enum DropoutSite : uint64_t {
   kDecoderFeedForward,
 };
 
+// By the packed weight where there is one, the rows are few and no gradient is wanted.
 at::Tensor apply(const Linear& linear, const at::Tensor& x);
 at::Tensor apply(const LayerNorm& norm, const at::Tensor& x);
+
+// Packs what a decoder step multiplies with. The packed weights are copies: they must be made again, or taken
+// away, when the weights change.
+void pack(Linear& linear);
+void pack(DecoderLayer& layer);
+void unpack(DecoderLayer& layer);
 
 at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const nn::Dropout& dropout);

@@ -1,0 +1,271 @@
+// precis bench: how fast the parts of the program are on this machine, on made-up ids of equal length.
+// scripts/bench runs it beside its peers; benchmarks/README.md says what each task is.
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <memory>
+
+#include "base/memory_use.h"
+#include "cli/program.h"
+#include "generate/generate.h"
+#include "io/json.h"
+#include "io/read_file.h"
+#include "memory/cross_attention.h"
+#include "memory/encode.h"
+#include "memory/packs.h"
+#include "models/model_files.h"
+#include "text/tokenizer.h"
+#include "train/update.h"
+
+namespace precis::cli {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct BenchOptions {
+  CommonOptions common;
+  std::string model;
+  std::vector<std::string> tasks = {"encode", "decode", "batch", "train"};
+  std::string text;
+  int64_t source_tokens = 0;  // 0: half a window
+  int64_t windows = 8;
+  int64_t documents = 16;
+  int64_t new_tokens = 64;
+  int64_t num_beams = 4;
+  int64_t train_source_tokens = 8192;
+  int64_t train_target_tokens = 128;
+  int64_t repeats = 3;
+  std::string format = "text";
+};
+
+// One task's figures: `value` in `unit` from the median of `seconds`, one a repetition.
+struct Figure {
+  std::string task;
+  std::string unit;
+  double value = 0.0;
+  std::vector<double> seconds;
+};
+
+// Ids that every peer makes too (benchmarks/peers/common.py): neither special nor alike.
+memory::DocumentTokens made_up_document(int64_t tokens, int64_t vocabulary, int64_t number) {
+  memory::DocumentTokens document;
+  document.text.reserve(static_cast<size_t>(tokens));
+  for (int64_t i = 0; i < tokens; ++i) {
+    document.text.push_back(static_cast<int32_t>(4 + (i * 7919 + number * 104729 + 13) % (vocabulary - 8)));
+  }
+  return document;
+}
+
+double seconds_of(const std::function<void()>& work) {
+  const Clock::time_point start = Clock::now();
+  work();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The first run warms caches and is not counted.
+std::vector<double> repeated(int64_t repeats, const std::function<void()>& work) {
+  work();
+  std::vector<double> seconds;
+  for (int64_t i = 0; i < repeats; ++i) {
+    throw_if_stopped(&stop_token());
+    seconds.push_back(seconds_of(work));
+  }
+  return seconds;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+class Bench {
+ public:
+  explicit Bench(const BenchOptions& options)
+      : options_(options),
+        model_(models::load_model(options.model, scalar_type(options.common), log_sink())),
+        window_(model_.config().max_position_embeddings) {
+    model_.pack_decoder();
+  }
+
+  Figure run(const std::string& task) {
+    if (task == "encode") return encode();
+    if (task == "decode") return decode();
+    if (task == "batch") return batch();
+    return train();
+  }
+
+ private:
+  std::vector<memory::DocumentPack> packs(int64_t documents, int64_t tokens) const {
+    std::vector<std::vector<memory::Window>> windows;
+    for (int64_t d = 0; d < documents; ++d) {
+      windows.push_back(memory::cut_windows(
+          model_.config(), made_up_document(tokens, model_.config().vocab_size, d), window_));
+    }
+    return memory::pack_documents(std::move(windows));
+  }
+
+  // Ends are ruled out, so that every run writes as many tokens.
+  generate::GenerationConfig generation(int64_t new_tokens) const {
+    generate::GenerationConfig config;
+    config.num_beams = options_.num_beams;
+    config.max_length = config.min_length = new_tokens + 1;
+    config.decoder_start_token_id = model_.config().decoder_start_token_id;
+    config.eos_token_id = {model_.config().eos_token_id};
+    return config;
+  }
+
+  Figure encode() const {
+    const std::vector<memory::DocumentPack> pack = packs(1, options_.windows * (window_ - 2));
+    Figure figure{"encode", "tokens/s"};
+    figure.seconds = repeated(options_.repeats, [&] { memory::encode_pack(model_, pack.front(), {}); });
+    figure.value = static_cast<double>(options_.windows * window_) / median(figure.seconds);
+    return figure;
+  }
+
+  Figure decode() const {
+    const std::vector<memory::DocumentPack> pack = packs(1, window_ - 2);
+    memory::HeldCrossAttention attention(memory::encode_pack(model_, pack.front(), {}));
+    const auto write = [&](int64_t new_tokens) {
+      const generate::GenerationConfig config = generation(new_tokens);
+      generate::generate(model_, attention, generate::searched_documents(config, pack.front()), config);
+    };
+    // What a step costs beyond the start: the second half of the tokens.
+    const int64_t half = options_.new_tokens / 2;
+    write(options_.new_tokens);
+    Figure figure{"decode", "ms/step"};
+    for (int64_t i = 0; i < options_.repeats; ++i) {
+      throw_if_stopped(&stop_token());
+      const double first = seconds_of([&] { write(half); });
+      figure.seconds.push_back(seconds_of([&] { write(options_.new_tokens); }) - first);
+    }
+    figure.value = 1000 * median(figure.seconds) / static_cast<double>(options_.new_tokens - half);
+    return figure;
+  }
+
+  Figure batch() const {
+    const int64_t tokens = options_.source_tokens > 0 ? options_.source_tokens : window_ / 2 - 2;
+    Figure figure{"batch", "documents/s"};
+    figure.seconds = repeated(options_.repeats, [&] {
+      for (const memory::DocumentPack& pack : packs(options_.documents, tokens)) {
+        memory::HeldCrossAttention attention(memory::encode_pack(model_, pack, {}));
+        const generate::GenerationConfig config = generation(options_.new_tokens);
+        generate::generate(model_, attention, generate::searched_documents(config, pack), config);
+      }
+    });
+    figure.value = static_cast<double>(options_.documents) / median(figure.seconds);
+    return figure;
+  }
+
+  Figure train() {
+    model_.unpack_decoder();
+    model_.set_requires_grad(true);
+    train::Optimizer optimizer(model_.parameters(), {});
+    const int64_t vocabulary = model_.config().vocab_size;
+    const std::vector<memory::Example> examples = {
+        {.document = made_up_document(options_.train_source_tokens, vocabulary, 0),
+         .target = made_up_document(options_.train_target_tokens, vocabulary, 1).text,
+         .id = "made up"}};
+    train::UpdateOptions update;
+    update.gradient.window = window_;
+    update.clip_norm = 1.0;
+    update.learning_rate = 1e-5;
+    Figure figure{"train", "s/step"};
+    figure.seconds = repeated(
+        options_.repeats, [&] { train::apply_update(model_, optimizer, examples, update, &stop_token()); });
+    figure.value = median(figure.seconds);
+    model_.set_requires_grad(false);
+    model_.pack_decoder();
+    return figure;
+  }
+
+  const BenchOptions& options_;
+  models::BartModel model_;
+  int64_t window_;
+};
+
+Figure tokenize(const BenchOptions& options) {
+  const Tokenizer tokenizer = Tokenizer::load(options.model);
+  const std::string text = read_file(options.text, ErrorKind::kData);
+  Figure figure{"tokenize", "MB/s"};
+  figure.seconds = repeated(options.repeats, [&] { tokenizer.encode(text, {.offsets = false}); });
+  figure.value = static_cast<double>(text.size()) / 1e6 / median(figure.seconds);
+  return figure;
+}
+
+void bench(const BenchOptions& options) {
+  apply_common_options(options.common);
+  refuse_memory_budget(options.common, "bench");
+  refuse_cuda(options.common, "bench");
+  Json figures = Json::array();
+  std::unique_ptr<Bench> model;
+  for (const std::string& task : options.tasks) {
+    Figure figure;
+    if (task == "tokenize") {
+      if (options.text.empty()) {
+        throw Error(ErrorKind::kUsage, {.what = "the task tokenize needs a text", .where = "--text"});
+      }
+      figure = tokenize(options);
+    } else {
+      if (!model) model = std::make_unique<Bench>(options);
+      figure = model->run(task);
+    }
+    if (options.format == "json") {
+      figures.push_back({{"task", figure.task},
+                         {"unit", figure.unit},
+                         {"value", figure.value},
+                         {"seconds", figure.seconds},
+                         {"peak_memory_bytes", peak_memory_bytes()}});
+    } else {
+      char line[96];
+      std::snprintf(line, sizeof line, "%-10s %12.2f %s\n", figure.task.c_str(), figure.value,
+                    figure.unit.c_str());
+      write_result(line);
+      flush_results();
+    }
+  }
+  if (options.format == "json") {
+    write_result(dump_json({{"program", std::string("precis ") + PRECIS_VERSION},
+                            {"threads", at::get_num_threads()},
+                            {"dtype", options.common.dtype.value_or("float32")},
+                            {"figures", std::move(figures)}},
+                           2) +
+                 "\n");
+  }
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = app.add_subcommand("bench", "Measure the speed of the parts on this machine");
+  command->add_option("model", options->model, "A model directory")->required()->check(not_empty());
+  command->add_option("--tasks", options->tasks, "encode, decode, batch, train, tokenize")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember({"encode", "decode", "batch", "train", "tokenize"}))
+      ->capture_default_str();
+  command->add_option("--text", options->text, "What `tokenize` reads");
+  const auto count = [&](const char* name, int64_t& value, int64_t least, const char* help) {
+    command->add_option(name, value, help)->check(CLI::Range(least, int64_t{1} << 24))->capture_default_str();
+  };
+  count("--windows", options->windows, 1, "encode: full windows");
+  count("--num-beams", options->num_beams, 1, "decode, batch: beams");
+  count("--new-tokens", options->new_tokens, 2, "decode, batch: tokens written");
+  count("--documents", options->documents, 1, "batch: documents");
+  count("--source-tokens", options->source_tokens, 0, "batch: tokens a document; 0 is half a window");
+  count("--train-source-tokens", options->train_source_tokens, 1, "train: tokens of the document");
+  count("--train-target-tokens", options->train_target_tokens, 1, "train: tokens of its summary");
+  count("--repeats", options->repeats, 1, "Runs of each task after a first one; the median counts");
+  command->add_option("--format", options->format, "How the figures are printed")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  add_common_options(*command, options->common);
+  command->footer("Example: precis bench models/my-bart --tasks encode,decode --threads 2");
+  command->callback([options] { bench(*options); });
+}
+
+}  // namespace precis::cli
