@@ -37,11 +37,29 @@ Heads project(const AttentionWeights& weights, const at::Tensor& states_BSD, int
           nn::split_heads(apply(weights.value, states_BSD), heads)};
 }
 
-at::Tensor feed_forward(const FeedForward& block, const at::Tensor& x, const nn::Dropout& dropout,
-                        int64_t layer, DropoutSite activation_site, DropoutSite output_site) {
+// Functions of their own, so that what a block holds is freed before the next one starts.
+at::Tensor self_attention_block(const AttentionWeights& weights, const LayerNorm& norm, int64_t heads,
+                                const at::Tensor& states_BSD, const nn::AttentionMask& mask,
+                                const KeyValueStore& store, const nn::Dropout& dropout, int64_t layer,
+                                DropoutSite probability_site, DropoutSite output_site) {
+  const uint64_t site = nn::dropout_site(probability_site, static_cast<uint64_t>(layer));
+  at::Tensor context;
+  {
+    const auto [query, new_key, new_value] = project(weights, states_BSD, heads);
+    const auto [key, value] = store(new_key, new_value);
+    context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
+  }
+  const at::Tensor attended =
+      dropped(apply(weights.output, context), dropout, dropout.hidden, output_site, layer);
+  return apply(norm, states_BSD + attended);
+}
+
+at::Tensor feed_forward_block(const FeedForward& block, const LayerNorm& norm, const at::Tensor& x,
+                              const nn::Dropout& dropout, int64_t layer, DropoutSite activation_site,
+                              DropoutSite output_site) {
   const at::Tensor inner =
       dropped(block.activation(apply(block.inner, x)), dropout, dropout.activation, activation_site, layer);
-  return dropped(apply(block.outer, inner), dropout, dropout.hidden, output_site, layer);
+  return apply(norm, x + dropped(apply(block.outer, inner), dropout, dropout.hidden, output_site, layer));
 }
 
 }  // namespace
@@ -78,37 +96,26 @@ at::Tensor apply(const LayerNorm& norm, const at::Tensor& x) {
 
 at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const nn::Dropout& dropout) {
-  const AttentionWeights& self = layer.self_attention;
-  const auto [query, key, value] = project(self, states_BSD, layer.heads);
-  const uint64_t site = nn::dropout_site(kEncoderSelfProbabilities, static_cast<uint64_t>(index));
-  const at::Tensor context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
-  const at::Tensor attended =
-      dropped(apply(self.output, context), dropout, dropout.hidden, kEncoderSelfOutput, index);
-  const at::Tensor middle = apply(layer.self_attention_norm, states_BSD + attended);
-  const at::Tensor fed =
-      feed_forward(layer.feed_forward, middle, dropout, index, kEncoderActivation, kEncoderFeedForward);
-  return apply(layer.final_norm, middle + fed);
+  const at::Tensor attended = self_attention_block(
+      layer.self_attention, layer.self_attention_norm, layer.heads, states_BSD, mask,
+      [](const at::Tensor& key, const at::Tensor& value) { return std::pair(key, value); }, dropout, index,
+      kEncoderSelfProbabilities, kEncoderSelfOutput);
+  return feed_forward_block(layer.feed_forward, layer.final_norm, attended, dropout, index,
+                            kEncoderActivation, kEncoderFeedForward);
 }
 
 at::Tensor decoder_layer(const DecoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const KeyValueStore& store,
                          nn::CrossAttention& memory, const nn::Dropout& dropout) {
-  const AttentionWeights& self = layer.self_attention;
-  const auto [query, new_key, new_value] = project(self, states_BSD, layer.heads);
-  const auto [key, value] = store(new_key, new_value);
-  const uint64_t site = nn::dropout_site(kDecoderSelfProbabilities, static_cast<uint64_t>(index));
-  const at::Tensor context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
-  const at::Tensor attended =
-      dropped(apply(self.output, context), dropout, dropout.hidden, kDecoderSelfOutput, index);
-  const at::Tensor written = apply(layer.self_attention_norm, states_BSD + attended);
-
+  const at::Tensor written =
+      self_attention_block(layer.self_attention, layer.self_attention_norm, layer.heads, states_BSD, mask,
+                           store, dropout, index, kDecoderSelfProbabilities, kDecoderSelfOutput);
   const at::Tensor recalled = memory.attend(index, apply(layer.cross_query, written), layer.cross, dropout);
   const at::Tensor crossed =
       dropped(apply(layer.cross_output, recalled), dropout, dropout.hidden, kDecoderCrossOutput, index);
-  const at::Tensor middle = apply(layer.cross_attention_norm, written + crossed);
-  const at::Tensor fed =
-      feed_forward(layer.feed_forward, middle, dropout, index, kDecoderActivation, kDecoderFeedForward);
-  return apply(layer.final_norm, middle + fed);
+  return feed_forward_block(layer.feed_forward, layer.final_norm,
+                            apply(layer.cross_attention_norm, written + crossed), dropout, index,
+                            kDecoderActivation, kDecoderFeedForward);
 }
 
 }  // namespace precis::models
