@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "nn/cross_attention.h"
+#include "nn/packed_linear.h"
 
 namespace precis::memory {
 
@@ -55,8 +56,9 @@ class StreamedCrossAttention : public nn::CrossAttention {
   int64_t block_rows_;
 };
 
-// For decoding a memory too long for every layer's keys and values: the first `held_layers` layers hold them,
-// the others are absorbed (absorbed_attention.h). Evaluation only: no dropout, no gradient.
+// For decoding, a few queries at a time: the first `held_layers` layers hold keys and values, packed for products
+// of few rows (nn/packed_linear.h) where they can be; the others, of a memory too long for every layer's, are
+// absorbed (absorbed_attention.h). Evaluation only: no dropout, no gradient.
 class DecodingCrossAttention : public nn::CrossAttention {
  public:
   DecodingCrossAttention(MemoryBatch memory, int64_t held_layers);
@@ -64,9 +66,16 @@ class DecodingCrossAttention : public nn::CrossAttention {
                     const nn::Dropout& dropout) override;
 
  private:
+  // For each document and head, keys [T, E] and values transposed [E, T].
+  struct Packed {
+    nn::PackedWeight keys, values;
+  };
+  at::Tensor attend_packed(const Packed& layer, const at::Tensor& query_BSD, int64_t heads) const;
+
   MemoryBatch memory_;
   HeldCrossAttention held_;
   int64_t held_layers_;
+  std::unordered_map<int64_t, Packed> packed_layers_;
 };
 
 std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, bool streamed);

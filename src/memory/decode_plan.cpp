@@ -45,7 +45,7 @@ int64_t block_elements(const models::BartConfig& config, const DocumentPack& pac
 DecodePlan plan_decoding(const models::BartModel& model, const DocumentPack& pack,
                          const DecodeRequest& request) {
   const models::BartConfig& config = model.config();
-  const int64_t element = static_cast<int64_t>(c10::elementSize(model.dtype()));
+  const int64_t element = static_cast<int64_t>(c10::elementSize(model.activation_type()));
   const int64_t rows = pack.size() * pack.max_rows, sequences = pack.size() * request.sequences;
   const int64_t states = rows * config.d_model;
   const int64_t encoding = states + encoder_elements(config, pack);

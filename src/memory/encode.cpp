@@ -60,7 +60,7 @@ MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack
   int64_t total = 0, done = 0;
   for (const auto& windows : pack.windows_B) total += static_cast<int64_t>(windows.size());
   const int64_t B = pack.size(), M = model.config().d_model;
-  const auto options = at::TensorOptions().dtype(model.dtype()).device(model.device());
+  const auto options = at::TensorOptions().dtype(model.activation_type()).device(model.device());
   const at::Tensor memory_RM = at::zeros({B * pack.max_rows, M}, options);
   for (const EncoderPack& windows : window_packs(model, pack)) {
     throw_if_stopped(stop);

@@ -8,20 +8,41 @@
 #include "base/error.h"
 #include "base/memory_use.h"
 #include "memory/streamed_attention.h"
+#include "nn/bfloat16.h"
 
 namespace precis::memory {
 
 namespace {
 
-// Elements a position that one encoder layer's graph keeps: the layer's input, q, k, v, the attention's
-// output, two sums before a norm and one norm's output (8 d), the feed-forward's two inner states (2 f).
-int64_t encoder_graph_elements(const models::BartConfig& config) {
-  return config.encoder_layers * (8 * config.d_model + 2 * config.encoder_ffn_dim) + 3 * config.d_model;
+// Bytes an element: of weights and what is beside them, norms and sums; and of products.
+struct ElementBytes {
+  int64_t weight = 0, product = 0;
+
+  explicit ElementBytes(const models::BartModel& model) {
+    weight = static_cast<int64_t>(c10::elementSize(model.dtype()));
+    // What is widened for a product leaves the wide copy in the graph.
+    const bool wide = nn::widens_bfloat16(model.activation_type(), model.device());
+    product = static_cast<int64_t>(c10::elementSize(wide ? at::kFloat : model.activation_type()));
+  }
+  // Each product reads a copy of its input where the types differ.
+  int64_t copies() const { return weight == product ? 0 : 1; }
+};
+
+// Bytes a position that one encoder layer's graph keeps: the layer's input, two sums before a norm and one
+// norm's output (4 d); q, k, v and the attention's output (4 d), the feed-forward's two inner states (2 f).
+int64_t encoder_graph_bytes(const models::BartConfig& config, const ElementBytes& bytes) {
+  const int64_t d = config.d_model;
+  return config.encoder_layers * (4 * d * bytes.weight + (4 + 2 * bytes.copies()) * d * bytes.product +
+                                  2 * config.encoder_ffn_dim * bytes.product) +
+         3 * d * bytes.weight;
 }
 
-// As above, with the cross-attention's query, output, sum and norm.
-int64_t decoder_graph_elements(const models::BartConfig& config) {
-  return config.decoder_layers * (12 * config.d_model + 2 * config.decoder_ffn_dim) + 3 * config.d_model;
+// As above, with the cross-attention's sum and norm, query and output.
+int64_t decoder_graph_bytes(const models::BartConfig& config, const ElementBytes& bytes) {
+  const int64_t d = config.d_model;
+  return config.decoder_layers * (6 * d * bytes.weight + (6 + 3 * bytes.copies()) * d * bytes.product +
+                                  2 * config.decoder_ffn_dim * bytes.product) +
+         3 * d * bytes.weight;
 }
 
 // The largest pack of documents that one decoder call sees: the longest document, or several shorter ones up
@@ -83,21 +104,22 @@ int64_t validation_elements(const models::BartConfig& config, const PlanRequest&
 
 MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, EncodeSchedule schedule) {
   const models::BartConfig& config = model.config();
-  const int64_t element = static_cast<int64_t>(c10::elementSize(model.dtype()));
-  int64_t parameters = 0;
-  for (const auto& [name, tensor] : model.parameters()) parameters += tensor.numel();
+  const ElementBytes bytes(model);
+  const int64_t element = bytes.product;
+  int64_t weights = 0;  // bytes
+  for (const auto& [name, tensor] : model.parameters()) weights += static_cast<int64_t>(tensor.nbytes());
 
   const LargestPack pack(config, request.window, request.training);
   const bool kept = schedule == EncodeSchedule::kKept;
   const bool streamed = schedule == EncodeSchedule::kStreamed;
   const bool held = !streamed && !request.attention_dropout;
   const int64_t graph_positions = kept ? pack.positions : pack.pack_positions(request.window);
-  int64_t graph = graph_positions * encoder_graph_elements(config);
-  int64_t decoder_graph = pack.targets * decoder_graph_elements(config);
+  int64_t graph = graph_positions * encoder_graph_bytes(config, bytes);
+  int64_t decoder_graph = pack.targets * decoder_graph_bytes(config, bytes);
   if (request.attention_dropout) {  // scores, probabilities and their dropped copy
-    graph += 3 * graph_positions * config.encoder_layers * config.encoder_attention_heads *
+    graph += 3 * element * graph_positions * config.encoder_layers * config.encoder_attention_heads *
              std::min(request.window, pack.longest_rows);
-    decoder_graph += 3 * pack.targets * config.decoder_layers * config.decoder_attention_heads *
+    decoder_graph += 3 * element * pack.targets * config.decoder_layers * config.decoder_attention_heads *
                      request.training.longest_target;
   }
   const int64_t piece_rows = std::min<int64_t>(pack.targets, 512);
@@ -109,7 +131,7 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
   plan.memory_rows = pack.rows;
   const int64_t memory = pack.rows * config.d_model;  // elements
   const PlanPart encoder_graph = {kept ? "encoder graphs, all windows" : "encoder graph, one pack of windows",
-                                  graph * element};
+                                  graph};
   const PlanPart states = {"memory (encoder states)", memory * element};
   const PlanPart states_gradient = {"gradient of the memory", memory * element};
   PlanPhase decoding = {
@@ -120,17 +142,17 @@ MemoryPlan plan_for(const models::BartModel& model, const PlanRequest& request, 
        {"their gradients, one layer", held ? 4 * memory * element : 0},
        {"its part from one layer, and their sum", held ? 0 : 2 * memory * element},
        {"a block's keys, values and scores", held ? 0 : block_elements(config, pack, pack.targets) * element},
-       {"decoder graph", decoder_graph * element},
+       {"decoder graph", decoder_graph},
        // The head's gradient is made beside a piece's logits, and then scaled into a second one.
        {"vocabulary: logits of a piece, gradient of the head",
-        (std::max(2 * piece_rows * config.vocab_size, head) + head) * element}}};
+        (std::max(2 * piece_rows * config.vocab_size, head) + head) * bytes.weight}}};
   if (kept) decoding.parts.push_back(encoder_graph);
   plan.throughout = {
       "throughout",
-      {{"program, libraries and data", std::max<int64_t>(0, resident_memory_bytes() - parameters * element)},
-       {"weights", parameters * element},
-       {"gradients", parameters * element},
-       {"optimiser", parameters * element * request.optimizer_states}}};
+      {{"program, libraries and data", std::max<int64_t>(0, resident_memory_bytes() - weights)},
+       {"weights", weights},
+       {"gradients", weights},
+       {"optimiser", weights * request.optimizer_states}}};
   plan.phases.push_back(std::move(decoding));
   if (!kept) {
     const int64_t one_layer = graph_positions * (4 * config.d_model + 2 * config.encoder_ffn_dim);

@@ -139,14 +139,15 @@ struct Function : torch::autograd::Function<Function> {
         d_states.narrow(1, begin, t).copy_(d_block.view({B, t, -1}));
       }
     }
-    const at::ScalarType type = query_BSD.scalar_type();
-    const auto cast = [type](const at::Tensor& x) { return x.defined() ? x.to(type) : x; };
-    return {cast(from_heads(d_query.mul_(scale), B)),
+    const auto cast = [](const at::Tensor& gradient, const at::Tensor& like) {
+      return gradient.defined() ? gradient.to(like.scalar_type()) : gradient;
+    };
+    return {cast(from_heads(d_query.mul_(scale), B), query_BSD),
             d_states,
-            cast(d_key_DM),
-            cast(d_key_bias),
-            cast(d_value_DM),
-            cast(d_value_bias),
+            cast(d_key_DM, weights.key_DM),
+            cast(d_key_bias, weights.key_bias),
+            cast(d_value_DM, weights.value_DM),
+            cast(d_value_bias, weights.value_bias),
             at::Tensor()};
   }
 

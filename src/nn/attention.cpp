@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "nn/bfloat16.h"
+
 namespace precis::nn {
 
 at::Tensor split_heads(const at::Tensor& x_BSD, int64_t heads) {
@@ -17,6 +19,11 @@ at::Tensor join_heads(const at::Tensor& x_BHSE) {
 
 at::Tensor attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, const at::Tensor& value_BHKE,
                      const AttentionMask& mask, const Dropout& dropout, uint64_t site) {
+  if (widens_bfloat16(query_BHSE.scalar_type(), query_BHSE.device())) {
+    const auto wide = [](const at::Tensor& x) { return x.to(at::kFloat); };
+    return attention(wide(query_BHSE), wide(key_BHKE), wide(value_BHKE), mask, dropout, site)
+        .to(at::kBFloat16);
+  }
   if (dropout.rows.empty() || dropout.attention == 0.0) {
     const std::optional<at::Tensor> keys =
         mask.keys_B11K.defined() ? std::optional<at::Tensor>(mask.keys_B11K) : std::nullopt;

@@ -1,5 +1,5 @@
-// Products of few rows with weights in oneDNN's own layout. The general matrix product reads a weight several
-// times where a decoder step has a handful of rows; this one reads it once (docs/results/benchmarks.md).
+// Products of few rows with weights in a layout of their own. The general matrix product reads a weight several
+// times where a decoder step has a handful of rows; this one reads it once (docs/decisions/0011).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -8,13 +8,26 @@
 
 namespace precis::nn {
 
-// Above this many rows the general product is as fast.
-inline constexpr int64_t kMostPackedRows = 256;
+// A weight [out, in], or N of them, as panels [N, ceil(out / 16), in, 16] (nn/packed_kernel.h), the last one
+// filled up with zeros; undefined where nothing is packed.
+struct PackedWeight {
+  at::Tensor panels;  // float32 or bfloat16
+  int64_t outputs = 0;
 
-// weight [out, in] in oneDNN's layout, a copy; undefined where this libtorch, device or type has none.
-at::Tensor pack_weight(const at::Tensor& weight);
+  bool defined() const { return panels.defined(); }
+};
 
-// x [..., in] times the transposed weight plus bias [out], which may be undefined. No gradient.
-at::Tensor packed_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias);
+// Copies a weight [out, in] (N is then 1) or weights [N, out, in]. Undefined for other types, devices and processors than the kernel is made for.
+PackedWeight pack_weight(const at::Tensor& weight);
+
+// What pack_weight() answers, without its work.
+bool can_pack(const at::Tensor& weight);
+
+// Whether the packed product is at least as fast as the general one for so many rows.
+bool packed_is_faster(int64_t rows, at::ScalarType type);
+
+// x [..., in], or [N, rows, in] for N weights, times the transposed weight plus bias [out], which may be
+// undefined; in x's type, summed in float32 and rounded once. No gradient.
+at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias);
 
 }  // namespace precis::nn

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "nn/linear.h"
+
 namespace precis::nn {
 
 namespace {
@@ -26,7 +28,7 @@ struct Piece {
 
 Piece forward_piece(const at::Tensor& hidden_nD, const at::Tensor& weight_VD, const at::Tensor& bias_V,
                     const at::Tensor& labels_n, double smoothing) {
-  at::Tensor logits = at::linear(hidden_nD, weight_VD).to(sum_type(hidden_nD.scalar_type()));
+  at::Tensor logits = linear(hidden_nD, weight_VD, at::Tensor()).to(sum_type(hidden_nD.scalar_type()));
   logits.add_(bias_V);
   Piece piece;
   piece.log_probabilities_nV = at::log_softmax(logits, -1);

@@ -179,7 +179,6 @@ void check(TrainConfig& config, const std::string& where) {
     }
     config.validation.generate = false;
   }
-  require_built(config, "precision", config.precision, {"float32", "float64"});
   require_built(config, "encoder.schedule", config.encoder.schedule, {"auto", "kept", "cached", "streamed"});
   if (config.encoder.memory_dtype) {
     require_built(config, "encoder.memory_dtype", *config.encoder.memory_dtype, {config.precision});

@@ -29,8 +29,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-at::ScalarType scalar_type(const std::string& precision) {
-  return precision == "float64" ? at::kDouble : at::kFloat;
+// Under bfloat16 the weights are float32 all the same.
+models::BartModel load_in(const std::string& precision, const fs::path& path, const LogSink& sink) {
+  models::BartModel model = models::load_model(path, precision == "float64" ? at::kDouble : at::kFloat, sink);
+  if (precision == "bfloat16") model.compute_in(at::kBFloat16);
+  return model;
 }
 
 // What a validation's value depends on besides the weights.
@@ -54,8 +57,7 @@ class Trainer {
         stop_(stop),
         observer_(observer),
         setup_(std::move(setup)),
-        model_(models::load_model(resumed ? resumed->path : fs::path(config_.model),
-                                  scalar_type(config_.precision), sink_)),
+        model_(load_in(config_.precision, resumed ? resumed->path : fs::path(config_.model), sink_)),
         sampler_(setup_.training.counts.examples, static_cast<uint64_t>(config_.seed)),
         dropout_(dropout_rates(config_, setup_.model_config)),
         measure_(measure_of(config_, setup_)) {

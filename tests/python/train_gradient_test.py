@@ -1,6 +1,8 @@
 """The gradient of `precis train`, read off one step of plain SGD at rate 1, against whole-graph autograd of
 transformers; and whole runs of the optimisers against torch.optim."""
 
+import copy
+
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -103,6 +105,31 @@ def test_accumulation_smoothing_and_untied_embeddings(tmp_path):
     assert len(events(tmp_path / "out", "step")) == 1
     compare(tmp_path, tmp_path / "model", tmp_path / "out" / "latest",
             reference_gradient(model, tokenizer, rows, 66, 0.1))
+
+
+def distance(got, want):
+    """Of the whole gradients, in units of the wanted one's length."""
+    off = sum(float(((got[name].double() - g) ** 2).sum()) for name, g in want.items())
+    return (off / sum(float((g ** 2).sum()) for g in want.values())) ** 0.5
+
+
+@pytest.mark.parametrize("schedule", ["kept", "cached", "streamed"])
+def test_bfloat16_is_as_near_as_autocast(small, tmp_path, schedule):
+    model_dir, model, tokenizer = small
+    rows = rows_of(tokenizer, [1, 64, 129, 700, 300])
+    write_rows(tmp_path / "train.jsonl", rows)
+    config = plain(model_dir, tmp_path / "out", tmp_path / "train.jsonl", window=66, precision="bfloat16",
+                   encoder={"schedule": schedule}, batch={"documents": len(rows), "accumulation": 1})
+    train(tmp_path, config)
+    want = reference_gradient(model, tokenizer, rows, 66)
+    before, after = weights(model_dir), weights(tmp_path / "out" / "latest")
+    # The weights that are trained and saved are float32.
+    assert {tensor.dtype for tensor in after.values()} == {torch.float32}
+    ours = distance({name: before[name].float() - after[name] for name in want}, want)
+    narrow = copy.deepcopy(model).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        autocast = distance(reference_gradient(narrow, tokenizer, rows, 66), want)
+    assert 1e-4 < ours <= autocast  # not float32 in disguise
 
 
 def torch_optimizer(name, model):

@@ -98,6 +98,7 @@ BartModel::BartModel(const BartConfig& config, at::ScalarType dtype, const Tenso
   }
   head_.weight = embedding("lm_head.weight");
   head_.bias = source("final_logits_bias", {1, V}).view({V});
+  compute_in(dtype);
 }
 
 BartModel BartModel::initialize(const BartConfig& config, uint64_t seed, at::ScalarType dtype) {
@@ -114,6 +115,12 @@ BartModel BartModel::initialize(const BartConfig& config, uint64_t seed, at::Sca
       weight[config.pad_token_id].zero_();
     return weight;
   });
+}
+
+void BartModel::compute_in(at::ScalarType type) {
+  activation_type_ = type;
+  for (EncoderLayer& layer : encoder_layers_) layer.products = type;
+  for (DecoderLayer& layer : decoder_layers_) layer.products = type;
 }
 
 void BartModel::set_requires_grad(bool on) {
@@ -144,7 +151,7 @@ at::Tensor BartModel::encode(const at::Tensor& ids_WC, const std::vector<int64_t
   for (size_t i = 0; i < encoder_layers_.size(); ++i) {
     states = encoder_layer(encoder_layers_[i], static_cast<int64_t>(i), states, mask, dropout);
   }
-  return states;
+  return states.to(activation_type_);
 }
 
 at::Tensor BartModel::decode(const at::Tensor& input_ids_BS, nn::CrossAttention& memory,
@@ -171,12 +178,12 @@ at::Tensor BartModel::decode(const at::Tensor& input_ids_BS, nn::CrossAttention&
     states = decoder_layer(decoder_layers_[i], static_cast<int64_t>(i), states, mask, store, memory, dropout);
   }
   if (cache != nullptr) cache->length += S;
-  return states;
+  return states.to(activation_type_);
 }
 
 DecoderCache BartModel::make_cache(int64_t rows, int64_t capacity) const {
   const int64_t heads = config_.decoder_attention_heads;
-  const auto options = at::TensorOptions().dtype(dtype_).device(device());
+  const auto options = at::TensorOptions().dtype(activation_type_).device(device());
   DecoderCache cache;
   cache.capacity = capacity;
   for (size_t i = 0; i < decoder_layers_.size(); ++i) {
@@ -192,20 +199,21 @@ void DecoderCache::reorder(const at::Tensor& rows_B) {
       // Only the filled positions move; the rows may become fewer.
       at::Tensor moved =
           at::empty({rows_B.size(0), tensor.size(1), capacity, tensor.size(3)}, tensor.options());
-      moved.narrow(2, 0, length).copy_(tensor.narrow(2, 0, length).index_select(0, rows_B));
+      at::Tensor filled = moved.narrow(2, 0, length);
+      at::index_select_out(filled, tensor.narrow(2, 0, length), 0, rows_B);
       tensor = moved;
     }
   }
 }
 
 void BartModel::pack_decoder() {
-  for (DecoderLayer& layer : decoder_layers_) pack(layer);
-  pack(head_);
+  for (DecoderLayer& layer : decoder_layers_) pack(layer, activation_type_);
+  pack(head_, activation_type_);
 }
 
 void BartModel::unpack_decoder() {
   for (DecoderLayer& layer : decoder_layers_) unpack(layer);
-  head_.packed = at::Tensor();
+  head_.packed = {};
 }
 
 const at::Tensor& BartModel::output_weight_VD() const { return head_.weight; }

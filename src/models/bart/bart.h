@@ -52,7 +52,11 @@ class BartModel {
                         LoadNotes* notes = nullptr);
 
   const BartConfig& config() const { return config_; }
-  at::ScalarType dtype() const { return dtype_; }
+  at::ScalarType dtype() const { return dtype_; }  // of the weights
+  // The type of the products and of what encode() and decode() return: the weights', or, beside float32 weights,
+  // bfloat16. Norms and what goes past the products are in the weights' type, as under autocast.
+  at::ScalarType activation_type() const { return activation_type_; }
+  void compute_in(at::ScalarType type);
   at::Device device() const { return parameters_.front().second.device(); }
 
   // Every trainable tensor once, under its Hugging Face name, in a fixed order: tied weights appear under
@@ -99,6 +103,7 @@ class BartModel {
 
   BartConfig config_;
   at::ScalarType dtype_ = at::kFloat;
+  at::ScalarType activation_type_ = at::kFloat;
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
   // The embeddings are one tensor where they are tied.
   at::Tensor shared_VD_, encoder_tokens_VD_, decoder_tokens_VD_;

@@ -19,7 +19,7 @@ at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate,
 
 bool runs_packed(const Linear& linear, const at::Tensor& x) {
   return linear.packed.defined() && !at::GradMode::is_enabled() &&
-         x.numel() / x.size(-1) <= nn::kMostPackedRows;
+         nn::packed_is_faster(x.numel() / x.size(-1), x.scalar_type());
 }
 
 struct Heads {
@@ -38,28 +38,31 @@ Heads project(const AttentionWeights& weights, const at::Tensor& states_BSD, int
 }
 
 // Functions of their own, so that what a block holds is freed before the next one starts.
-at::Tensor self_attention_block(const AttentionWeights& weights, const LayerNorm& norm, int64_t heads,
-                                const at::Tensor& states_BSD, const nn::AttentionMask& mask,
-                                const KeyValueStore& store, const nn::Dropout& dropout, int64_t layer,
-                                DropoutSite probability_site, DropoutSite output_site) {
+template <typename Layer>
+at::Tensor self_attention_block(const Layer& block, const at::Tensor& states_BSD,
+                                const nn::AttentionMask& mask, const KeyValueStore& store,
+                                const nn::Dropout& dropout, int64_t layer, DropoutSite probability_site,
+                                DropoutSite output_site) {
   const uint64_t site = nn::dropout_site(probability_site, static_cast<uint64_t>(layer));
   at::Tensor context;
   {
-    const auto [query, new_key, new_value] = project(weights, states_BSD, heads);
+    const auto [query, new_key, new_value] = project(block.self_attention, states_BSD.to(block.products), block.heads);
     const auto [key, value] = store(new_key, new_value);
     context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
   }
   const at::Tensor attended =
-      dropped(apply(weights.output, context), dropout, dropout.hidden, output_site, layer);
-  return apply(norm, states_BSD + attended);
+      dropped(apply(block.self_attention.output, context), dropout, dropout.hidden, output_site, layer);
+  return apply(block.self_attention_norm, states_BSD + attended);
 }
 
-at::Tensor feed_forward_block(const FeedForward& block, const LayerNorm& norm, const at::Tensor& x,
-                              const nn::Dropout& dropout, int64_t layer, DropoutSite activation_site,
-                              DropoutSite output_site) {
-  const at::Tensor inner =
-      dropped(block.activation(apply(block.inner, x)), dropout, dropout.activation, activation_site, layer);
-  return apply(norm, x + dropped(apply(block.outer, inner), dropout, dropout.hidden, output_site, layer));
+template <typename Layer>
+at::Tensor feed_forward_block(const Layer& block, const at::Tensor& x, const nn::Dropout& dropout,
+                              int64_t layer, DropoutSite activation_site, DropoutSite output_site) {
+  const FeedForward& two = block.feed_forward;
+  const at::Tensor inner = dropped(two.activation(apply(two.inner, x.to(block.products))), dropout,
+                                   dropout.activation, activation_site, layer);
+  const at::Tensor outer = dropped(apply(two.outer, inner), dropout, dropout.hidden, output_site, layer);
+  return apply(block.final_norm, x + outer);
 }
 
 }  // namespace
@@ -69,16 +72,16 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x) {
   return nn::linear(x, linear.weight, linear.bias);
 }
 
-void pack(Linear& linear) { linear.packed = nn::pack_weight(linear.weight); }
+void pack(Linear& linear, at::ScalarType type) { linear.packed = nn::pack_weight(linear.weight.to(type)); }
 
-void pack(DecoderLayer& layer) {
+void pack(DecoderLayer& layer, at::ScalarType type) {
   AttentionWeights& self = layer.self_attention;
   const at::NoGradGuard no_grad;
-  self.joint.packed = nn::pack_weight(at::cat({self.query.weight, self.key.weight, self.value.weight}));
+  self.joint.packed = nn::pack_weight(at::cat({self.query.weight, self.key.weight, self.value.weight}).to(type));
   self.joint.bias = at::cat({self.query.bias, self.key.bias, self.value.bias});
   for (Linear* linear : {&self.output, &layer.cross_query, &layer.cross_output, &layer.feed_forward.inner,
                          &layer.feed_forward.outer}) {
-    pack(*linear);
+    pack(*linear, type);
   }
 }
 
@@ -86,7 +89,7 @@ void unpack(DecoderLayer& layer) {
   layer.self_attention.joint = Linear();
   for (Linear* linear : {&layer.self_attention.output, &layer.cross_query, &layer.cross_output,
                          &layer.feed_forward.inner, &layer.feed_forward.outer}) {
-    linear->packed = at::Tensor();
+    linear->packed = {};
   }
 }
 
@@ -97,24 +100,23 @@ at::Tensor apply(const LayerNorm& norm, const at::Tensor& x) {
 at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const nn::Dropout& dropout) {
   const at::Tensor attended = self_attention_block(
-      layer.self_attention, layer.self_attention_norm, layer.heads, states_BSD, mask,
+      layer, states_BSD, mask,
       [](const at::Tensor& key, const at::Tensor& value) { return std::pair(key, value); }, dropout, index,
       kEncoderSelfProbabilities, kEncoderSelfOutput);
-  return feed_forward_block(layer.feed_forward, layer.final_norm, attended, dropout, index,
-                            kEncoderActivation, kEncoderFeedForward);
+  return feed_forward_block(layer, attended, dropout, index, kEncoderActivation, kEncoderFeedForward);
 }
 
 at::Tensor decoder_layer(const DecoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const KeyValueStore& store,
                          nn::CrossAttention& memory, const nn::Dropout& dropout) {
   const at::Tensor written =
-      self_attention_block(layer.self_attention, layer.self_attention_norm, layer.heads, states_BSD, mask,
-                           store, dropout, index, kDecoderSelfProbabilities, kDecoderSelfOutput);
-  const at::Tensor recalled = memory.attend(index, apply(layer.cross_query, written), layer.cross, dropout);
+      self_attention_block(layer, states_BSD, mask, store, dropout, index, kDecoderSelfProbabilities,
+                           kDecoderSelfOutput);
+  const at::Tensor query = apply(layer.cross_query, written.to(layer.products));
+  const at::Tensor recalled = memory.attend(index, query, layer.cross, dropout);
   const at::Tensor crossed =
       dropped(apply(layer.cross_output, recalled), dropout, dropout.hidden, kDecoderCrossOutput, index);
-  return feed_forward_block(layer.feed_forward, layer.final_norm,
-                            apply(layer.cross_attention_norm, written + crossed), dropout, index,
+  return feed_forward_block(layer, apply(layer.cross_attention_norm, written + crossed), dropout, index,
                             kDecoderActivation, kDecoderFeedForward);
 }
 

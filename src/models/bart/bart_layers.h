@@ -12,13 +12,14 @@
 #include "nn/attention.h"
 #include "nn/cross_attention.h"
 #include "nn/dropout.h"
+#include "nn/packed_linear.h"
 
 namespace precis::models {
 
 struct Linear {
   at::Tensor weight;
   at::Tensor bias;
-  at::Tensor packed;  // the weight laid out for few rows (nn/packed_linear.h), or undefined
+  nn::PackedWeight packed;  // for few rows, or undefined
 };
 
 struct LayerNorm {
@@ -42,6 +43,7 @@ struct EncoderLayer {
   FeedForward feed_forward;
   LayerNorm final_norm;
   int64_t heads = 0;
+  at::ScalarType products = at::kFloat;  // the type of matrix products; what goes past them keeps its own
 };
 
 struct DecoderLayer {
@@ -53,6 +55,7 @@ struct DecoderLayer {
   FeedForward feed_forward;
   LayerNorm final_norm;
   int64_t heads = 0;
+  at::ScalarType products = at::kFloat;  // as in EncoderLayer
 };
 
 // Where dropout falls, beside nn::kCrossAttentionSite; the same numbers for ever, since masks are made of
@@ -75,10 +78,10 @@ enum DropoutSite : uint64_t {
 at::Tensor apply(const Linear& linear, const at::Tensor& x);
 at::Tensor apply(const LayerNorm& norm, const at::Tensor& x);
 
-// Packs what a decoder step multiplies with. The packed weights are copies: they must be made again, or taken
-// away, when the weights change.
-void pack(Linear& linear);
-void pack(DecoderLayer& layer);
+// Packs what a decoder step multiplies with, in the type of the states. The packed weights are copies: they must
+// be made again, or taken away, when the weights change.
+void pack(Linear& linear, at::ScalarType type);
+void pack(DecoderLayer& layer, at::ScalarType type);
 void unpack(DecoderLayer& layer);
 
 at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
