@@ -84,5 +84,6 @@ void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_reference(CLI::App& app);
 
 }  // namespace precis::cli
