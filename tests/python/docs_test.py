@@ -12,7 +12,7 @@ import pytest
 
 from conftest import ROOT
 from sharp_model import document, summary
-from train_support import write_rows
+from train_support import write_model, write_rows
 
 BUILD = pathlib.Path(os.environ.get("PRECIS_BUILD", ROOT / "build" / "release"))
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*/README.md"),
@@ -140,7 +140,10 @@ def test_every_key_exists(page, keys):
     sections = {key.split(".")[0] for key in keys if "." in key}
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"(?<=[`\s])([a-z_]+\.[a-z_]+)(?==[^=]|`|: )", text))
-    assert not {key for key in named if key.split(".")[0] in sections} - keys - {"data.md"}
+    for section, inside in re.findall(r"\b([a-z_]+): \{([^}]*)\}", text):
+        named |= {f"{section}.{key}" for key in re.findall(r"([a-z_]+):", inside)}
+    files = (".md", ".safetensors", ".jsonl", ".yaml", ".json")
+    assert not {key for key in named if key.split(".")[0] in sections and not key.endswith(files)} - keys
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
@@ -160,7 +163,7 @@ def test_what_is_not_run_is_still_there():
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory, precis, sharp):
+def prepared(tmp_path_factory, precis):
     """A folder with what the pages name: MODEL, book.txt, rows.jsonl and the others, and this repository's folders."""
     folder = tmp_path_factory.mktemp("docs") / "world"
     for name in ("bin", "models", "build/demo/data"):
@@ -171,7 +174,9 @@ def prepared(tmp_path_factory, precis, sharp):
     for name in ("bin/precis", "build/precis"):
         (folder / name).symlink_to(precis.resolve())
     for name in ("MODEL", "models/bart-large-cnn"):
-        shutil.copytree(sharp[0], folder / name)
+        write_model(folder / name, positions=256)  # as many as the pages ask tokens for
+        (folder / name / "generation_config.json").write_text(json.dumps(
+            dict(bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2, num_beams=2, max_length=24)))
     draw = random.Random(20)
     rows = [{"id": f"r{i}", "document": document(draw, 3 + i), "query": "what of memory"} for i in range(6)]
     rows = [{**row, "summary": summary(row["document"])} for row in rows]
