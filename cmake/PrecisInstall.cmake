@@ -45,3 +45,15 @@ add_custom_target(precis_reference ALL DEPENDS ${reference}/precis.1 ${reference
 install(FILES ${reference}/precis.1 DESTINATION share/man/man1)
 install(FILES ${reference}/precis DESTINATION share/bash-completion/completions)
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION share/doc/precis)
+
+# The licences of what lib/precis holds, as the wheel and Debian's packages have them.
+file(GLOB torch_licence ${PRECIS_TORCH}/../torch-*.dist-info/licenses/LICENSE)
+if(torch_licence)
+  install(FILES ${torch_licence} DESTINATION share/doc/precis/licences RENAME libtorch)
+endif()
+foreach(package libicu libssl libzstd zlib libyaml-cpp libspdlog libfmt libtcmalloc-minimal)
+  file(GLOB licences /usr/share/doc/${package}[0-9]*/copyright)
+  foreach(licence IN LISTS licences)
+    install(FILES ${licence} DESTINATION share/doc/precis/licences RENAME ${package})
+  endforeach()
+endforeach()

@@ -57,6 +57,12 @@ def test_the_tree_holds_what_a_package_would(tree):
         assert (tree / name).is_file(), name
     assert [path.name for path in (tree / "lib").iterdir() if path.is_file() and "precis" not in path.name] == []
     assert not list(tree.rglob("*.a"))
+    licences = {path.name for path in (tree / "share/doc/precis/licences").iterdir()}
+    copied = {re.split(r"[.\d-]", path.name)[0] for path in (tree / "lib/precis").iterdir()}
+    for library, licence in {"libtorch_cpu": "libtorch", "libicuuc": "libicu", "libcrypto": "libssl", "libz": "zlib",
+                             "libyaml": "libyaml-cpp", "libtcmalloc_minimal": "libtcmalloc-minimal", "libfmt": "libfmt",
+                             "libspdlog": "libspdlog", "libzstd": "libzstd"}.items():
+        assert library in copied and licence in licences, library
 
 
 def test_every_library_is_the_trees_own_or_the_c_library(run, tree, bare):
