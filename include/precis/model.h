@@ -47,7 +47,7 @@ struct SummarizeOptions {
   const StopToken* stop = nullptr;  // looked at between steps
 };
 
-// A loaded model. Copies share the weights. summarize() of one model must not run in two threads at once.
+// A loaded model. Copies share the weights. Work of one model must not be done in two threads at once.
 class Model {
  public:
   // Reads config.json, the weights and the tokenizer. Throws Error{kModel} of whatever is missing or wrong
@@ -60,9 +60,9 @@ class Model {
   Summary summarize(const std::string& text, const SummarizeOptions& options = {}) const;
 
   // In the texts' order, under the ids "1", "2" and so on: faster than one by one. A text's summary is that
-  // of the text alone, but for rounding.
-  std::vector<Summary> summarize(const std::vector<std::string>& texts,
-                                 const SummarizeOptions& options = {}) const;
+  // of the text alone, but for rounding, and for draws: they depend on its place too.
+  std::vector<Summary> summarize_all(const std::vector<std::string>& texts,
+                                     const SummarizeOptions& options = {}) const;
 
   const Tokenizer& tokenizer() const;
   // Of the encoder: the largest window, and of the decoder.

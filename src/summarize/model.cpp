@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "generate/generation_config.h"
+#include "models/weights.h"
 #include "summarize/summarizer.h"
 
 namespace precis {
@@ -11,9 +12,9 @@ namespace precis {
 namespace {
 
 at::ScalarType scalar_type(const std::string& dtype) {
-  if (dtype == "float32") return at::kFloat;
-  if (dtype == "bfloat16") return at::kBFloat16;
-  if (dtype == "float64") return at::kDouble;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kDouble}) {
+    if (models::dtype_name(type) == dtype) return type;
+  }
   throw Error(ErrorKind::kUsage, {.what = "there is no such type of weights",
                                   .where = "dtype",
                                   .expected = "float32, bfloat16 or float64",
@@ -65,11 +66,11 @@ const Tokenizer& Model::tokenizer() const { return implementation_->model.tokeni
 int64_t Model::positions() const { return implementation_->model.model.config().max_position_embeddings; }
 
 Summary Model::summarize(const std::string& text, const SummarizeOptions& options) const {
-  return std::move(summarize(std::vector<std::string>{text}, options).front());
+  return std::move(summarize_all({text}, options).front());
 }
 
-std::vector<Summary> Model::summarize(const std::vector<std::string>& texts,
-                                      const SummarizeOptions& options) const {
+std::vector<Summary> Model::summarize_all(const std::vector<std::string>& texts,
+                                          const SummarizeOptions& options) const {
   return with_errors([&] {
     summarize::SummarizerOptions of_all = {
         .window = options.window, .explain = options.explain, .memory_budget = options.memory_budget};

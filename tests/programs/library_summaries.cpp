@@ -72,7 +72,8 @@ Json answer(const precis::Model& model, const Json& request) {
     if (request.contains("text")) {
       summaries.push_back(json_of(model.summarize(request["text"].get<std::string>(), options)));
     } else {
-      for (const auto& summary : model.summarize(request["texts"].get<std::vector<std::string>>(), options)) {
+      for (const auto& summary :
+           model.summarize_all(request["texts"].get<std::vector<std::string>>(), options)) {
         summaries.push_back(json_of(summary));
       }
     }
