@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "cli/program.h"
 
 namespace precis::cli {
 

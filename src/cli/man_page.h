@@ -8,10 +8,7 @@
 
 namespace precis::cli {
 
-// The group of the options that every command has; the page tells them once.
-inline constexpr const char* kCommonGroup = "Common";
-
-// In roff, for the `man` macros. The first row is the program.
+// In roff, for the `man` macros. The first row is the program. The common options are told once.
 std::string man_page(const std::vector<CommandRow>& commands, const std::string& version);
 
 }  // namespace precis::cli

@@ -11,7 +11,6 @@
 #include <cstdlib>
 
 #include "base/error.h"
-#include "cli/man_page.h"
 #include "io/json.h"
 
 namespace precis::cli {

@@ -221,6 +221,12 @@ def test_the_table_of_exit_codes_is_the_programs(run, precis):
     assert dict(re.findall(r"\\fB(\d+)\\fR\n(.+)", page.replace("\\-", "-"))) == table
 
 
+def test_the_error_that_is_shown_is_the_programs(run, precis, tmp_path):
+    (tmp_path / "train.yaml").write_text("model: MODEL\noutput: runs\ndata: {train: [train.jsonl]}\nbatch: {document: 4}\n")
+    done = run([precis, "train", "train.yaml"], code=2, cwd=tmp_path)
+    assert f"```text\n{done.stderr}```" in (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+
+
 def test_the_table_of_layers_is_the_tree():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?m)^\| [^|]+ \| `src/(\w+)[^`]*` \|", text))
