@@ -13,21 +13,23 @@ struct KindRow {
   ErrorKind kind;
   const char* name;
   int exit_code;
+  const char* description;
 };
 
 constexpr KindRow kKinds[] = {
-    {ErrorKind::kInternal, "internal", 1},
-    {ErrorKind::kUsage, "usage", 2},
-    {ErrorKind::kConfig, "config", 2},
-    {ErrorKind::kBudget, "budget", 2},
-    {ErrorKind::kUnsupported, "unsupported", 2},
-    {ErrorKind::kData, "data", 3},
-    {ErrorKind::kModel, "model", 4},
-    {ErrorKind::kIo, "io", 5},
-    {ErrorKind::kOutOfMemory, "out_of_memory", 5},
-    {ErrorKind::kNonFinite, "non_finite", 6},
-    {ErrorKind::kInterrupted, "interrupted", 130},
-    {ErrorKind::kTerminated, "terminated", 143},
+    {ErrorKind::kInternal, "internal", 1, "internal: a bug"},
+    {ErrorKind::kUsage, "usage", 2, "an option, an argument or a setting that is unknown or out of range"},
+    {ErrorKind::kConfig, "config", 2, "a configuration that is missing or wrong"},
+    {ErrorKind::kBudget, "budget", 2, "a memory budget that can't be met"},
+    {ErrorKind::kUnsupported, "unsupported", 2, "something that is not built"},
+    {ErrorKind::kData, "data", 3,
+     "data that is missing, unreadable or malformed, or a row without what it needs"},
+    {ErrorKind::kModel, "model", 4, "a model, tokenizer or checkpoint that is missing or malformed"},
+    {ErrorKind::kIo, "io", 5, "an output that can't be written, a full disk, a read error"},
+    {ErrorKind::kOutOfMemory, "out_of_memory", 5, "memory that is used up"},
+    {ErrorKind::kNonFinite, "non_finite", 6, "a loss, or a score of a next token, that is not finite"},
+    {ErrorKind::kInterrupted, "interrupted", 130, "after SIGINT, with the state saved"},
+    {ErrorKind::kTerminated, "terminated", 143, "after SIGTERM or SIGHUP, with the state saved"},
 };
 
 const KindRow& row(ErrorKind kind) {
@@ -53,6 +55,8 @@ int exit_code(ErrorKind kind) { return row(kind).exit_code; }
 
 const char* name(ErrorKind kind) { return row(kind).name; }
 
+const char* description(ErrorKind kind) { return row(kind).description; }
+
 Error::Error(ErrorKind kind, ErrorDetails details)
     : kind_(kind), details_(std::move(details)), message_(compose(details_)) {}
 
@@ -62,6 +66,14 @@ ErrorKind kind_of(const std::exception& exception) {
   // libtorch's CPU allocator has no exception type of its own.
   const bool out_of_memory = std::strstr(exception.what(), "can't allocate memory") != nullptr;
   return out_of_memory ? ErrorKind::kOutOfMemory : ErrorKind::kInternal;
+}
+
+Error as_error(const std::exception& exception) {
+  if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;
+  const ErrorKind kind = kind_of(exception);
+  return Error(
+      kind, {.what = kind == ErrorKind::kOutOfMemory ? "out of memory"
+                                                     : std::string("internal error: ") + exception.what()});
 }
 
 }  // namespace precis

@@ -1,56 +1,13 @@
-// The one exception type of the library and the closed list of what can go wrong.
+// The library's one exception type, and what exceptions of other types mean.
 #pragma once
 
-#include <exception>
-#include <string>
+#include "precis/error.h"
 
 namespace precis {
 
-// Every kind maps to one exit code (PRODUCT contract) in error.cpp, the only such table.
-enum class ErrorKind {
-  kInternal,     // a bug in this program
-  kUsage,        // unknown or bad option
-  kConfig,       // missing or bad configuration
-  kBudget,       // a memory budget that can't be met
-  kUnsupported,  // a feature that is not built
-  kData,         // missing, unreadable or malformed data file
-  kModel,        // missing or malformed model, tokenizer or checkpoint
-  kIo,           // output not writable, disk full, read error on an open file
-  kOutOfMemory,
-  kNonFinite,    // non-finite or diverged
-  kInterrupted,  // SIGINT, state saved
-  kTerminated,   // SIGTERM, state saved
-};
-
-// 0 is never returned.
-int exit_code(ErrorKind kind);
-const char* name(ErrorKind kind);
-
-// What a person needs to mend a mistake. Only `what` is required; empty parts are not shown.
-struct ErrorDetails {
-  std::string what;   // one clause: what went wrong
-  std::string where;  // file, file:line:column, key or option
-  std::string expected;
-  std::string found;
-  std::string hint;  // what to do about it
-};
-
-class Error : public std::exception {
- public:
-  Error(ErrorKind kind, ErrorDetails details);
-
-  ErrorKind kind() const { return kind_; }
-  const ErrorDetails& details() const { return details_; }
-  // "where: what; expected E, found F (hint)"
-  const char* what() const noexcept override { return message_.c_str(); }
-
- private:
-  ErrorKind kind_;
-  ErrorDetails details_;
-  std::string message_;
-};
-
 // What any exception means: an Error's own kind, memory that is used up, or else a bug.
 ErrorKind kind_of(const std::exception& exception);
+// The same as an Error: a copy of one, or one of that kind which says so.
+Error as_error(const std::exception& exception);
 
 }  // namespace precis

@@ -1,24 +1,10 @@
-// Cooperative stop: a signal handler or a caller sets it, long work looks at it between steps.
+// Looking at a stop token between steps of long work.
 #pragma once
 
-#include <atomic>
-
 #include "base/error.h"
+#include "precis/stop.h"
 
 namespace precis {
-
-class StopToken {
- public:
-  // Async-signal-safe. kInterrupted or kTerminated.
-  void request(ErrorKind reason) noexcept { reason_.store(static_cast<int>(reason)); }
-  bool requested() const noexcept { return reason_.load() != kNone; }
-  // Only where requested().
-  ErrorKind reason() const noexcept { return static_cast<ErrorKind>(reason_.load()); }
-
- private:
-  static constexpr int kNone = -1;
-  std::atomic<int> reason_{kNone};
-};
 
 // Throws Error of the token's reason where a stop was requested. No token, no stop.
 inline void throw_if_stopped(const StopToken* stop) {

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "cli/program.h"
-#include "evaluate/examples.h"
 
 namespace precis::cli {
 
@@ -31,18 +30,16 @@ bool at_hand(const std::string& file) {
 }  // namespace
 
 DocumentBatches::DocumentBatches(std::vector<std::string> files, const DocumentOptions& options,
-                                 std::optional<std::string> query, const Tokenizer& tokenizer,
-                                 const models::BartConfig& model, int64_t window, BatchBounds bounds)
+                                 std::optional<std::string> query, const summarize::Summarizer& summarizer,
+                                 summarize::BatchBounds bounds)
     : files_(std::move(files)),
       options_(options),
       query_(std::move(query)),
-      tokenizer_(tokenizer),
-      model_(model),
-      window_(window),
+      summarizer_(summarizer),
       bounds_(bounds) {}
 
 // The next document of the file that is read; nothing at its end, behind which the next file is.
-std::optional<ReadDocument> DocumentBatches::read() {
+std::optional<summarize::ReadDocument> DocumentBatches::read() {
   const auto start = std::chrono::steady_clock::now();
   if (!reader_) reader_.emplace(files_[file_], options_);
   std::optional<Document> document = reader_->next();
@@ -52,23 +49,20 @@ std::optional<ReadDocument> DocumentBatches::read() {
     ++file_;
     return std::nullopt;
   }
-  ReadDocument result;
-  result.document = std::move(*document);
-  if (query_) result.document.query = query_;
-  result.tokens = evaluate::tokenize_document(result.document, tokenizer_, model_, window_);
+  if (query_) document->query = query_;
+  summarize::ReadDocument result = summarizer_.tokenize(*std::move(document));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
-std::vector<ReadDocument> DocumentBatches::next() {
+std::vector<summarize::ReadDocument> DocumentBatches::next() {
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
-  std::vector<ReadDocument> batch;
+  std::vector<summarize::ReadDocument> batch;
   int64_t tokens = 0;
-  while (file_ < files_.size() && static_cast<int64_t>(batch.size()) < bounds_.documents &&
-         tokens < bounds_.tokens) {
+  while (file_ < files_.size() && !bounds_.full(batch.size(), tokens)) {
     if (!batch.empty() && !at_hand(files_[file_])) break;
     try {
-      std::optional<ReadDocument> document = read();
+      std::optional<summarize::ReadDocument> document = read();
       if (!document) continue;
       tokens += static_cast<int64_t>(document->tokens.text.size());
       batch.push_back(std::move(*document));

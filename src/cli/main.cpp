@@ -120,6 +120,7 @@ int run(int argc, char** argv) {
   add_inspect(app);
   add_doctor(app);
   add_bench(app);
+  add_reference(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version
@@ -139,7 +140,6 @@ int run(int argc, char** argv) {
 }  // namespace precis::cli
 
 int main(int argc, char** argv) {
-  using precis::ErrorKind;
   precis::cli::open_closed_streams();
   // Failing writes are errors with a message, not deaths.
   std::signal(SIGPIPE, SIG_IGN);
@@ -153,12 +153,7 @@ int main(int argc, char** argv) {
   if (hang_up.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
   try {
     return precis::cli::run(argc, argv);
-  } catch (const precis::Error& error) {
-    return precis::cli::report_failure(error);
   } catch (const std::exception& error) {
-    const ErrorKind kind = precis::kind_of(error);
-    return precis::cli::fail(kind, kind == ErrorKind::kOutOfMemory
-                                       ? "out of memory"
-                                       : std::string("internal error: ") + error.what());
+    return precis::cli::report_failure(precis::as_error(error));
   }
 }

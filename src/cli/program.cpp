@@ -38,7 +38,7 @@ spdlog::logger& logger() {
 }  // namespace
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
-  const std::string group = "Common";
+  const std::string group = kCommonGroup;
   command.add_flag("--quiet,-q", options.quiet, "Say nothing but warnings and errors")->group(group);
   command.add_option("--log-format", options.log_format, "How messages on stderr look")
       ->check(CLI::IsMember({"text", "jsonl"}))

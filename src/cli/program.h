@@ -26,6 +26,8 @@ struct CommonOptions {
   std::string memory_budget;         // "8GiB"; empty: none
 };
 
+// Their heading in --help.
+inline constexpr const char* kCommonGroup = "Common";
 // Adds the options above to a sub-command. Call once for each sub-command.
 void add_common_options(CLI::App& command, CommonOptions& options);
 // Lets `--` stand before file names in a command whose last positional argument is a list. Call once, last.
@@ -84,5 +86,6 @@ void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_reference(CLI::App& app);
 
 }  // namespace precis::cli

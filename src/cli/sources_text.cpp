@@ -52,12 +52,11 @@ std::string_view span_text(std::string_view text, const SourceSpan& span) {
   return text.substr(begin, walk.to(text, span.end) - begin);
 }
 
-std::string describe_sources(const std::vector<generate::SentenceSources>& sources,
-                             std::string_view document) {
+std::string describe_sources(const std::vector<SentenceSources>& sources, std::string_view document) {
   std::string text;
   for (size_t s = 0; s < sources.size(); ++s) {
     text += std::to_string(s + 1) + ". " + one_line(sources[s].sentence) + "\n";
-    for (const generate::Passage& passage : sources[s].passages) {
+    for (const Passage& passage : sources[s].passages) {
       char share[16];
       std::snprintf(share, sizeof share, "%5.1f %%", 100 * passage.weight);
       text += "   " + std::string(share) + "  [" + std::to_string(passage.span.begin) + ", " +

@@ -5,8 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/span.h"
-#include "generate/sources.h"
+#include "precis/summary.h"
 
 namespace precis::cli {
 
@@ -15,7 +14,6 @@ std::string_view span_text(std::string_view text, const SourceSpan& span);
 
 // Each sentence, numbered, and under it its passages: share of the attention, place, and the passage's words,
 // cut where they are many.
-std::string describe_sources(const std::vector<generate::SentenceSources>& sources,
-                             std::string_view document);
+std::string describe_sources(const std::vector<SentenceSources>& sources, std::string_view document);
 
 }  // namespace precis::cli

@@ -1,7 +1,6 @@
 // precis summarize: one summary a document, the whole document read.
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -9,19 +8,17 @@
 #include "base/bytes.h"
 #include "cli/document_batches.h"
 #include "cli/generation_options.h"
+#include "cli/numbers.h"
 #include "cli/program.h"
-#include "cli/summarizer.h"
+#include "cli/progress.h"
 #include "cli/summary.h"
 #include "data/documents.h"
 #include "io/descriptor.h"
-#include "io/utf8.h"
+#include "summarize/summarizer.h"
 
 namespace precis::cli {
 
 namespace {
-
-// The most rows of the decoder at once: each has scores of the whole vocabulary.
-constexpr int64_t kDecoderRows = 256;
 
 struct SummarizeOptions {
   CommonOptions common;
@@ -93,74 +90,123 @@ bool streams(const SummarizeOptions& options, const generate::GenerationConfig& 
   return true;
 }
 
-// Where every text is to be streamed, one document at a time.
-BatchBounds batch_bounds(const SummarizeOptions& options, const generate::GenerationConfig& generation) {
-  BatchBounds bounds;
-  bounds.documents = std::clamp<int64_t>(kDecoderRows / generation.rows(), 1, bounds.documents);
-  if (options.stream) bounds.documents = 1;
-  return bounds;
-}
+// What a person sees and scripts read of summaries: results on stdout, each on its way before the next one is
+// made, progress on stderr.
+class Display {
+ public:
+  Display(const SummarizeOptions& options, std::string model)
+      : options_(options),
+        model_name_(std::move(model)),
+        progress_(log_sink(), !options.common.quiet && options.common.log_format == "text") {}
 
-// Each result is on its way before the next one is made.
-void print(const Summary& summary, SummaryStream* stream, const std::string& model,
-           const SummarizeOptions& options, const std::string& separator) {
-  if (options.format != "text") {
-    write_result(dump_json(to_json(summary, model, options.explain), options.format == "json" ? 2 : -1) +
-                 "\n");
-  } else if (stream != nullptr) {
-    const std::string& text = summary.sequences.front().text;
-    stream->finish(text);
-    write_result(to_text(summary, options.explain).substr(text.size()));
-  } else {
-    write_result(separator + to_text(summary, options.explain));
+  LogSink sink() { return progress_.wrap(log_sink()); }
+  int64_t printed() const { return printed_; }
+
+  summarize::Callbacks callbacks(const Tokenizer& tokenizer, bool streaming) {
+    summarize::Callbacks callbacks;
+    callbacks.take = [this](const Summary& summary, const std::string& document) { take(summary, document); };
+    callbacks.progress = [this](double fraction, const std::string& doing) {
+      if (!streamed()) progress_.update(fraction, doing);  // a bar would be drawn into the text
+    };
+    if (streaming) {
+      callbacks.on_certain = [this, &tokenizer](const generate::TokenSequence& ids) {
+        if (!stream_) stream_.emplace(tokenizer, separator(), [this] { progress_.clear(); });
+        stream_->update(ids);
+      };
+    }
+    return callbacks;
   }
-  flush_results();
-}
 
-void summarize(const SummarizeOptions& options) {
+  // What is said of an error goes on a line of its own.
+  void break_off() {
+    if (streamed()) stream_->break_off();
+  }
+
+ private:
+  bool streamed() const { return stream_ && stream_->started(); }
+  std::string separator() const { return printed_ == 0 ? "" : "\n"; }
+
+  void take(const Summary& summary, const std::string& document) {
+    if (streamed()) {
+      stream_->finish(summary.text());
+      write_result(to_text(summary, document, options_.explain).substr(summary.text().size()));
+      flush_results();
+      tell(summary);
+    } else {
+      tell(summary);
+      write_result(options_.format == "text" ? separator() + to_text(summary, document, options_.explain)
+                                             : json_line(summary));
+      flush_results();
+    }
+    stream_.reset();
+    ++printed_;
+  }
+
+  std::string json_line(const Summary& summary) const {
+    const int indent = options_.format == "json" ? 2 : -1;
+    return dump_json(to_json(summary, model_name_, options_.explain), indent) + "\n";
+  }
+
+  void tell(const Summary& summary) {
+    std::string line = summary.id + ": " + std::to_string(summary.input_tokens) + " tokens read in " +
+                       std::to_string(summary.windows) + " windows, " +
+                       std::to_string(summary.output_tokens()) + " tokens written";
+    if (summary.seed) line += ", sampled with seed " + std::to_string(*summary.seed);
+    if (summary.absorbed_layers > 0) {
+      line += ", cross-attention of " + std::to_string(summary.absorbed_layers) + " of " +
+              std::to_string(summary.held_layers + summary.absorbed_layers) +
+              " layers absorbed to save memory";
+    }
+    const Seconds& seconds = summary.seconds;
+    progress_.finish(1.0, line + ", " + format_seconds(seconds.encode + seconds.decode + seconds.explain));
+  }
+
+  const SummarizeOptions& options_;
+  std::string model_name_;
+  Progress progress_;
+  std::optional<SummaryStream> stream_;  // of the summary that is being written
+  int64_t printed_ = 0;
+};
+
+void summarize_files(const SummarizeOptions& options) {
   apply_common_options(options.common);
   std::optional<int64_t> budget;
   if (!options.common.memory_budget.empty()) {
     budget = parse_bytes(options.common.memory_budget, "--memory-budget", ErrorKind::kUsage);
   }
   refuse_cuda(options.common, "summarize");
-  if (options.query && find_invalid_utf8(*options.query) != std::string_view::npos) {
-    throw Error(ErrorKind::kUsage,
-                {.what = "the query is not UTF-8",
-                 .where = "--query",
-                 .found = describe_invalid_utf8(*options.query, find_invalid_utf8(*options.query))});
-  }
+  if (options.query) summarize::check_query(*options.query, "--query");
   const Inputs inputs = find_inputs(options);
   DocumentOptions document_options = {.summaries = false, .stop = &stop_token()};
   if (options.input_format != "auto") document_options.format = parse_input_format(options.input_format);
   document_options.document_field = options.document_field;
   options.reading.apply(document_options);
 
-  Summarizer summarizer(inputs.model,
-                        {.dtype = scalar_type(options.common),
-                         .window = options.window,
-                         .generation = options.generation,
-                         .explain = options.explain,
-                         .memory_budget = budget,
-                         .progress = !options.common.quiet && options.common.log_format == "text"},
-                        log_sink(), &stop_token());
-  const Streaming streaming =
-      streams(options, summarizer.generation()) ? Streaming::kWhereAlone : Streaming::kOff;
-  DocumentBatches batches(inputs.files, document_options, options.query, summarizer.tokenizer(),
-                          summarizer.model_config(), summarizer.window(),
-                          batch_bounds(options, summarizer.generation()));
-  int64_t printed = 0;
-  const auto separator = [&] { return std::string(printed == 0 ? "" : "\n"); };
+  Display display(options, inputs.model);
+  const summarize::LoadedModel model =
+      summarize::load_model(inputs.model, scalar_type(options.common), display.sink());
+  summarize::Summarizer summarizer(model,
+                                   {.window = options.window,
+                                    .generation = options.generation,
+                                    .explain = options.explain,
+                                    .memory_budget = budget},
+                                   display.sink(), &stop_token());
+  const summarize::Callbacks callbacks =
+      display.callbacks(model.tokenizer, streams(options, summarizer.generation()));
+  summarize::BatchBounds bounds = summarizer.batch_bounds();
+  if (options.stream) bounds.documents = 1;  // every text is to be streamed
+  DocumentBatches batches(inputs.files, document_options, options.query, summarizer, bounds);
   for (;;) {
-    std::vector<ReadDocument> batch = batches.next();
+    std::vector<summarize::ReadDocument> batch = batches.next();
     if (batch.empty()) break;
-    summarizer.summarize(std::move(batch), streaming, separator,
-                         [&](const Summary& summary, SummaryStream* stream) {
-                           print(summary, stream, inputs.model, options, separator());
-                           ++printed;
-                         });
+    try {
+      summarizer.summarize(std::move(batch), callbacks);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kIo) display.break_off();
+      throw;
+    }
   }
-  if (printed == 0) log(log_sink(), LogLevel::kWarning, "there was no document to summarize");
+  if (display.printed() == 0) log(log_sink(), LogLevel::kWarning, "there was no document to summarize");
 }
 
 }  // namespace
@@ -194,7 +240,7 @@ void add_summarize(CLI::App& app) {
   add_generation_options(command, options->generation);
   add_common_options(command, options->common);
   allow_double_dash(command);
-  command.callback([options] { summarize(*options); });
+  command.callback([options] { summarize_files(*options); });
 }
 
 }  // namespace precis::cli

@@ -1,8 +1,6 @@
 // Summaries as JSON, as text, and as text that comes token by token.
 #include "cli/summary.h"
 
-#include <numeric>
-
 #include "base/memory_use.h"
 #include "cli/program.h"
 #include "cli/sources_text.h"
@@ -14,11 +12,11 @@ namespace {
 // What stands for bytes that are no character, or not one yet.
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-Json sources_json(const std::vector<generate::SentenceSources>& sources) {
+Json sources_json(const std::vector<SentenceSources>& sources) {
   Json list = Json::array();
-  for (const generate::SentenceSources& sentence : sources) {
+  for (const SentenceSources& sentence : sources) {
     Json passages = Json::array();
-    for (const generate::Passage& passage : sentence.passages) {
+    for (const Passage& passage : sentence.passages) {
       passages.push_back(
           {{"start", passage.span.begin}, {"end", passage.span.end}, {"weight", passage.weight}});
     }
@@ -29,27 +27,21 @@ Json sources_json(const std::vector<generate::SentenceSources>& sources) {
 
 Json sequence_json(const Sequence& sequence) {
   return {{"summary", sequence.text},
-          {"token_ids", sequence.generated.token_ids},
-          {"finish_reason", generate::name(sequence.generated.finish_reason)},
+          {"token_ids", sequence.token_ids},
+          {"finish_reason", name(sequence.finish_reason)},
           {"output_tokens", sequence.output_tokens()},
-          {"score", sequence.generated.score}};
+          {"score", sequence.score}};
 }
 
 }  // namespace
-
-int64_t Summary::output_tokens() const {
-  return std::accumulate(
-      sequences.begin(), sequences.end(), int64_t{0},
-      [](int64_t sum, const Sequence& sequence) { return sum + sequence.output_tokens(); });
-}
 
 Json to_json(const Summary& summary, const std::string& model, bool explain) {
   const Seconds& seconds = summary.seconds;
   const Sequence& first = summary.sequences.front();
   Json json = {{"id", summary.id},
                {"summary", first.text},
-               {"token_ids", first.generated.token_ids},
-               {"finish_reason", generate::name(first.generated.finish_reason)},
+               {"token_ids", first.token_ids},
+               {"finish_reason", name(first.finish_reason)},
                {"model", model},
                {"input_tokens", summary.input_tokens},
                {"windows", summary.windows},
@@ -77,13 +69,13 @@ Json to_json(const Summary& summary, const std::string& model, bool explain) {
   return json;
 }
 
-std::string to_text(const Summary& summary, bool explain) {
+std::string to_text(const Summary& summary, const std::string& document, bool explain) {
   std::string text;
   for (size_t k = 0; k < summary.sequences.size(); ++k) {
     if (summary.sequences.size() > 1) text += "[" + std::to_string(k + 1) + "] ";
     text += summary.sequences[k].text + "\n";
   }
-  if (explain) text += "\n" + describe_sources(summary.sources, summary.source);
+  if (explain) text += "\n" + describe_sources(summary.sources, document);
   return text;
 }
 

@@ -1,56 +1,22 @@
 // A document's summary as the program prints it.
 #pragma once
 
-#include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "generate/search.h"
-#include "generate/sources.h"
+#include "generate/generate.h"
 #include "io/json.h"
+#include "precis/summary.h"
 #include "text/tokenizer.h"
 
 namespace precis::cli {
 
-// Of several documents that were encoded and decoded together each has a share: of `encode` by its memory
-// rows, of `decode` by the tokens written for it. Shares add up to the time that passed.
-struct Seconds {
-  double load = 0, read = 0, encode = 0, decode = 0, explain = 0;
-
-  double total() const { return load + read + encode + decode + explain; }
-};
-
-struct Sequence {
-  std::string text;
-  generate::Generated generated;
-
-  int64_t output_tokens() const { return static_cast<int64_t>(generated.token_ids.size()) - 1; }
-};
-
-struct Summary {
-  std::string id;
-  std::vector<Sequence> sequences;  // at least one; the first is the summary
-  std::optional<uint64_t> seed;     // where it was sampled
-  int64_t input_tokens = 0;
-  int64_t windows = 0;
-  int64_t memory_rows = 0;
-  // Decoder layers by how they attended to the memory (memory/cross_attention.h).
-  int64_t held_layers = 0, absorbed_layers = 0;
-  Seconds seconds;
-  // With --explain, of the first sequence:
-  std::string source;
-  std::vector<generate::SentenceSources> sources;
-
-  int64_t output_tokens() const;  // of all sequences
-};
-
 Json to_json(const Summary& summary, const std::string& model, bool explain);
 
-// Lines for people: the summary, or each of several sequences behind its number; then the sources.
-std::string to_text(const Summary& summary, bool explain);
+// Lines for people: the summary, or each of several sequences behind its number; then the sources, with words
+// of the document.
+std::string to_text(const Summary& summary, const std::string& document, bool explain);
 
 // Writes a summary to stdout while its tokens are decided: what it writes never has to be taken back.
 class SummaryStream {

@@ -107,6 +107,9 @@ struct GenerationConfig {
   }
 };
 
+// For options whose names nobody has checked yet: Error{kUsage} for one that is no setting of generation.
+void check_option_names(const Json& options);
+
 // `options` is an object under transformers' names ({"num_beams": 4}) and `seed`; null and missing keys are
 // left to the model: its generation_config.json where there is one, else the generation keys of its
 // config.json, else transformers' defaults. As there, a max_new_tokens (min_new_tokens) from anywhere wins

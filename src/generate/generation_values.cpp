@@ -3,6 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+
+#include "base/suggest.h"
+#include "generate/generation_config.h"
 
 namespace precis::generate {
 
@@ -159,6 +163,22 @@ void GenerationValues::refuse_unsupported(bool beams) const {
                  .where = where_of(key.name, value),
                  .found = shown(*value.json),
                  .hint = "take it out of the model's file or set it to its neutral value"});
+  }
+}
+
+void check_option_names(const Json& options) {
+  std::vector<std::string> names(std::begin(kGenerationKeys), std::end(kGenerationKeys));
+  for (const char* name : {"seed", "eos_token_id", "bos_token_id", "decoder_start_token_id"}) {
+    names.push_back(name);
+  }
+  // Told as such where they are used.
+  for (const UnsupportedKey& key : kUnsupportedKeys) names.push_back(key.name);
+  for (const auto& [key, value] : options.items()) {
+    if (std::find(names.begin(), names.end(), key) != names.end()) continue;
+    const std::string near = nearest_name(key, names);
+    throw Error(ErrorKind::kUsage, {.what = "there is no such setting of generation",
+                                    .where = key,
+                                    .hint = near.empty() ? "" : "did you mean " + near + "?"});
   }
 }
 

@@ -5,9 +5,13 @@
 #include <cmath>
 #include <numeric>
 
-namespace precis::generate {
+namespace precis {
 
 const char* name(FinishReason reason) { return reason == FinishReason::kEos ? "eos" : "length"; }
+
+}  // namespace precis
+
+namespace precis::generate {
 
 namespace {
 

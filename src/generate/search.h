@@ -13,15 +13,9 @@
 #include "generate/generation_config.h"
 #include "generate/logits_rules.h"
 #include "generate/sampling.h"
+#include "precis/summary.h"
 
 namespace precis::generate {
-
-// kLength also where the end was forced at max_length (forced_eos_token_id): the model had not ended by
-// itself.
-enum class FinishReason { kEos, kLength };
-
-// PRODUCT's spelling: "eos", "length".
-const char* name(FinishReason reason);
 
 struct Generated {
   TokenSequence

@@ -6,24 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "base/span.h"
 #include "generate/attention_mass.h"
 #include "memory/cross_attention.h"
 #include "memory/windows.h"
 #include "models/bart/bart.h"
+#include "precis/summary.h"
 #include "text/tokenizer.h"
 
 namespace precis::generate {
-
-struct Passage {
-  SourceSpan span;      // code points of the document
-  double weight = 0.0;  // its share of the attention that fell on the document's text, 0 to 1
-};
-
-struct SentenceSources {
-  std::string sentence;
-  std::vector<Passage> passages;  // heaviest first
-};
 
 // Stretches of tokens that end where a sentence does (after . ! ? or a line's end, before white space), of at
 // most `longest` tokens. They cover all ids in order.

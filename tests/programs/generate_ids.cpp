@@ -54,7 +54,7 @@ Json run_case(const models::BartModel& model, const std::vector<Batch>& batches,
       Json& sequences = results[batch.pack.documents[i]] = Json::array();
       for (const generate::Generated& sequence : generated[i]) {
         sequences.push_back({{"token_ids", sequence.token_ids},
-                             {"finish_reason", generate::name(sequence.finish_reason)},
+                             {"finish_reason", name(sequence.finish_reason)},
                              {"score", sequence.score}});
       }
     }
