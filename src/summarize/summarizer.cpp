@@ -1,8 +1,11 @@
 // Batches of documents: packed, encoded, decoded, and given out in order.
 #include "summarize/summarizer.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <numeric>
 #include <utility>
 
@@ -61,10 +64,12 @@ struct Summarizer::Pack {
 
 LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, const LogSink& sink) {
   const Clock::time_point start = Clock::now();
+  // Weights are read from the disk's cache, a tokenizer is parsed: beside one another where two threads may run.
+  const std::launch how = at::get_num_threads() > 1 ? std::launch::async : std::launch::deferred;
+  std::future<Tokenizer> tokenizer = std::async(how, [&] { return Tokenizer::load(directory); });
   models::BartModel model = models::load_model(directory, dtype, sink);
-  Tokenizer tokenizer = Tokenizer::load(directory);
   model.pack_decoder();
-  return {directory, std::move(model), std::move(tokenizer), seconds_since(start)};
+  return {directory, std::move(model), tokenizer.get(), seconds_since(start)};
 }
 
 void check_query(const std::string& query, const std::string& where) {
