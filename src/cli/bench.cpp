@@ -184,8 +184,8 @@ Figure train_step(const BenchOptions& options) {
   update.clip_norm = 1.0;
   update.learning_rate = 1e-5;
   Figure figure{"train", "s/step"};
-  figure.seconds = repeated(
-      options.repeats, [&] { train::apply_update(model, optimizer, examples, update, &stop_token()); });
+  figure.seconds = repeated(options.repeats,
+                            [&] { train::apply_update(model, optimizer, examples, update, &stop_token()); });
   figure.value = median(figure.seconds);
   return figure;
 }

@@ -61,7 +61,8 @@ at::Tensor DecodingCrossAttention::attend(int64_t layer, const at::Tensor& query
   Packed& packed = packed_layers_[layer];
   if (!packed.keys.defined()) {
     const auto project = [&](const at::Tensor& weight_DM, const at::Tensor& bias_D) {
-      return nn::split_heads(nn::linear(memory_.states_BTM, weight_DM, bias_D), projection.heads).flatten(0, 1);
+      return nn::split_heads(nn::linear(memory_.states_BTM, weight_DM, bias_D), projection.heads)
+          .flatten(0, 1);
     };
     packed.keys = nn::pack_weight(project(projection.key_weight_DM, projection.key_bias_D));
     packed.values =

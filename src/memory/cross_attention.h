@@ -56,9 +56,9 @@ class StreamedCrossAttention : public nn::CrossAttention {
   int64_t block_rows_;
 };
 
-// For decoding, a few queries at a time: the first `held_layers` layers hold keys and values, packed for products
-// of few rows (nn/packed_linear.h) where they can be; the others, of a memory too long for every layer's, are
-// absorbed (absorbed_attention.h). Evaluation only: no dropout, no gradient.
+// For decoding, a few queries at a time: the first `held_layers` layers hold keys and values, packed for
+// products of few rows (nn/packed_linear.h) where they can be; the others, of a memory too long for every
+// layer's, are absorbed (absorbed_attention.h). Evaluation only: no dropout, no gradient.
 class DecodingCrossAttention : public nn::CrossAttention {
  public:
   DecodingCrossAttention(MemoryBatch memory, int64_t held_layers);

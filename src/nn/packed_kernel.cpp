@@ -20,9 +20,9 @@ using Floats = float __attribute__((vector_size(32)));
 using Words = uint32_t __attribute__((vector_size(32)));
 
 constexpr int kLane = 8;
-constexpr int kMostRows = 6;                // 12 sums, two weights and a row's value: 15 of 16 registers
-constexpr int64_t kPart = 1024;             // terms of one sum: sums of many have lost more to rounding
-constexpr int64_t kAhead = 2048;            // bytes that memory is asked for in advance: over the end of a page
+constexpr int kMostRows = 6;      // 12 sums, two weights and a row's value: 15 of 16 registers
+constexpr int64_t kPart = 1024;   // terms of one sum: sums of many have lost more to rounding
+constexpr int64_t kAhead = 2048;  // bytes that memory is asked for in advance: over the end of a page
 constexpr int64_t kRowBytes = int64_t{1} << 18;  // rows of x that stay in the second cache beside a panel
 
 PRECIS_INLINE void load(const float* panel, Floats& low, Floats& high) {
@@ -85,12 +85,24 @@ PRECIS_INLINE void multiply(const PackedProduct& product, int64_t first, int64_t
         const float* x = product.x + row * in;
         float* out = product.out + row * product.outputs + output;
         switch (std::min<int64_t>(end - row, kMostRows)) {
-          case 1: multiply_tile<1>(x, in, panel, bias, out, product.outputs, outputs); break;
-          case 2: multiply_tile<2>(x, in, panel, bias, out, product.outputs, outputs); break;
-          case 3: multiply_tile<3>(x, in, panel, bias, out, product.outputs, outputs); break;
-          case 4: multiply_tile<4>(x, in, panel, bias, out, product.outputs, outputs); break;
-          case 5: multiply_tile<5>(x, in, panel, bias, out, product.outputs, outputs); break;
-          default: multiply_tile<6>(x, in, panel, bias, out, product.outputs, outputs); break;
+          case 1:
+            multiply_tile<1>(x, in, panel, bias, out, product.outputs, outputs);
+            break;
+          case 2:
+            multiply_tile<2>(x, in, panel, bias, out, product.outputs, outputs);
+            break;
+          case 3:
+            multiply_tile<3>(x, in, panel, bias, out, product.outputs, outputs);
+            break;
+          case 4:
+            multiply_tile<4>(x, in, panel, bias, out, product.outputs, outputs);
+            break;
+          case 5:
+            multiply_tile<5>(x, in, panel, bias, out, product.outputs, outputs);
+            break;
+          default:
+            multiply_tile<6>(x, in, panel, bias, out, product.outputs, outputs);
+            break;
         }
       }
     }

@@ -95,12 +95,13 @@ at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const 
                          .bfloat16 = weight.panels.scalar_type() == at::kBFloat16};
   };
   const int64_t work = std::max<int64_t>(rows * in * kPanelOutputs, 1);
-  at::parallel_for(0, N * panels, std::max<int64_t>(kWorthAThread / work, 1), [&](int64_t first, int64_t last) {
-    for (int64_t n = first / panels; n * panels < last; ++n) {
-      const int64_t begin = n * panels;
-      multiply_panels(product_of(n), std::max(first - begin, int64_t{0}), std::min(last - begin, panels));
-    }
-  });
+  at::parallel_for(
+      0, N * panels, std::max<int64_t>(kWorthAThread / work, 1), [&](int64_t first, int64_t last) {
+        for (int64_t n = first / panels; n * panels < last; ++n) {
+          const int64_t begin = n * panels;
+          multiply_panels(product_of(n), std::max(first - begin, int64_t{0}), std::min(last - begin, panels));
+        }
+      });
   return out.to(x.scalar_type());
 }
 

@@ -1,5 +1,5 @@
-// Products of few rows with weights in a layout of their own. The general matrix product reads a weight several
-// times where a decoder step has a handful of rows; this one reads it once (docs/decisions/0011).
+// Products of few rows with weights in a layout of their own. The general matrix product reads a weight
+// several times where a decoder step has a handful of rows; this one reads it once (docs/decisions/0011).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -17,7 +17,8 @@ struct PackedWeight {
   bool defined() const { return panels.defined(); }
 };
 
-// Copies a weight [out, in] (N is then 1) or weights [N, out, in]. Undefined for other types, devices and processors than the kernel is made for.
+// Copies a weight [out, in] (N is then 1) or weights [N, out, in]. Undefined for other types, devices and
+// processors than the kernel is made for.
 PackedWeight pack_weight(const at::Tensor& weight);
 
 // What pack_weight() answers, without its work.

@@ -64,7 +64,8 @@ struct Summarizer::Pack {
 
 LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, const LogSink& sink) {
   const Clock::time_point start = Clock::now();
-  // Weights are read from the disk's cache, a tokenizer is parsed: beside one another where two threads may run.
+  // Weights are read from the disk's cache, a tokenizer is parsed: beside one another where two threads may
+  // run.
   const std::launch how = at::get_num_threads() > 1 ? std::launch::async : std::launch::deferred;
   std::future<Tokenizer> tokenizer = std::async(how, [&] { return Tokenizer::load(directory); });
   models::BartModel model = models::load_model(directory, dtype, sink);

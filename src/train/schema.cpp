@@ -83,7 +83,8 @@ std::vector<ConfigKey> build_schema() {
           [](auto& c) -> auto& { return c.seed; }),
       choice(
           "precision", {"float32", "float64", "bfloat16"}, kGuarded,
-          "Type of weights and arithmetic; bfloat16 keeps the weights, their gradients and the optimiser's state in "
+          "Type of weights and arithmetic; bfloat16 keeps the weights, their gradients and the optimiser's "
+          "state in "
           "float32.",
           [](auto& c) -> auto& { return c.precision; }),
       paths(

@@ -18,7 +18,8 @@ TEST(Linear, MultipliesInTheTypeOfWhatComesAndKeepsTheWeightsOwn) {
   const auto leaf = [](const at::Tensor& value, at::ScalarType type) {
     return value.to(type, false, true).requires_grad_(true);
   };
-  const at::Tensor x = leaf(x64, at::kDouble), weight = leaf(weight64, at::kDouble), bias = leaf(bias64, at::kDouble);
+  const at::Tensor x = leaf(x64, at::kDouble), weight = leaf(weight64, at::kDouble),
+                   bias = leaf(bias64, at::kDouble);
   linear(x, weight, bias).backward(gradient64);
   const at::Tensor x16 = leaf(x64, at::kBFloat16), weight32 = leaf(weight64, at::kFloat),
                    bias32 = leaf(bias64, at::kFloat);

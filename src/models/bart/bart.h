@@ -53,8 +53,8 @@ class BartModel {
 
   const BartConfig& config() const { return config_; }
   at::ScalarType dtype() const { return dtype_; }  // of the weights
-  // The type of the products and of what encode() and decode() return: the weights', or, beside float32 weights,
-  // bfloat16. Norms and what goes past the products are in the weights' type, as under autocast.
+  // The type of the products and of what encode() and decode() return: the weights', or, beside float32
+  // weights, bfloat16. Norms and what goes past the products are in the weights' type, as under autocast.
   at::ScalarType activation_type() const { return activation_type_; }
   void compute_in(at::ScalarType type);
   at::Device device() const { return parameters_.front().second.device(); }

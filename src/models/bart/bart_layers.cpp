@@ -46,7 +46,8 @@ at::Tensor self_attention_block(const Layer& block, const at::Tensor& states_BSD
   const uint64_t site = nn::dropout_site(probability_site, static_cast<uint64_t>(layer));
   at::Tensor context;
   {
-    const auto [query, new_key, new_value] = project(block.self_attention, states_BSD.to(block.products), block.heads);
+    const auto [query, new_key, new_value] =
+        project(block.self_attention, states_BSD.to(block.products), block.heads);
     const auto [key, value] = store(new_key, new_value);
     context = nn::join_heads(nn::attention(query, key, value, mask, dropout, site));
   }
@@ -77,7 +78,8 @@ void pack(Linear& linear, at::ScalarType type) { linear.packed = nn::pack_weight
 void pack(DecoderLayer& layer, at::ScalarType type) {
   AttentionWeights& self = layer.self_attention;
   const at::NoGradGuard no_grad;
-  self.joint.packed = nn::pack_weight(at::cat({self.query.weight, self.key.weight, self.value.weight}).to(type));
+  self.joint.packed =
+      nn::pack_weight(at::cat({self.query.weight, self.key.weight, self.value.weight}).to(type));
   self.joint.bias = at::cat({self.query.bias, self.key.bias, self.value.bias});
   for (Linear* linear : {&self.output, &layer.cross_query, &layer.cross_output, &layer.feed_forward.inner,
                          &layer.feed_forward.outer}) {
@@ -109,9 +111,8 @@ at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Ten
 at::Tensor decoder_layer(const DecoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const KeyValueStore& store,
                          nn::CrossAttention& memory, const nn::Dropout& dropout) {
-  const at::Tensor written =
-      self_attention_block(layer, states_BSD, mask, store, dropout, index, kDecoderSelfProbabilities,
-                           kDecoderSelfOutput);
+  const at::Tensor written = self_attention_block(layer, states_BSD, mask, store, dropout, index,
+                                                  kDecoderSelfProbabilities, kDecoderSelfOutput);
   const at::Tensor query = apply(layer.cross_query, written.to(layer.products));
   const at::Tensor recalled = memory.attend(index, query, layer.cross, dropout);
   const at::Tensor crossed =

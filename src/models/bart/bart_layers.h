@@ -78,8 +78,8 @@ enum DropoutSite : uint64_t {
 at::Tensor apply(const Linear& linear, const at::Tensor& x);
 at::Tensor apply(const LayerNorm& norm, const at::Tensor& x);
 
-// Packs what a decoder step multiplies with, in the type of the states. The packed weights are copies: they must
-// be made again, or taken away, when the weights change.
+// Packs what a decoder step multiplies with, in the type of the states. The packed weights are copies: they
+// must be made again, or taken away, when the weights change.
 void pack(Linear& linear, at::ScalarType type);
 void pack(DecoderLayer& layer, at::ScalarType type);
 void unpack(DecoderLayer& layer);
