@@ -103,9 +103,17 @@ class PosixFileSystem : public FileSystem {
 
  private:
   static std::unique_ptr<OutputFile> open_file(const Path& path, int flags, const std::string& action) {
-    const int number = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
+    // A pipe without a reader would be waited for.
+    const int number = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | flags, 0666);
     if (number < 0) failed(action, path, errno);
-    return std::make_unique<PosixFile>(number, path);
+    auto file = std::make_unique<PosixFile>(number, path);
+    struct stat status = {};
+    if (fstat(number, &status) != 0) failed(action, path, errno);
+    if (!S_ISREG(status.st_mode)) {
+      throw Error(ErrorKind::kIo,
+                  {.what = "can't " + action + ": not a regular file", .where = path.string()});
+    }
+    return file;
   }
 };
 

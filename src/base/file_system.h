@@ -27,7 +27,7 @@ class FileSystem {
   virtual ~FileSystem() = default;
   // A new file of mode 0666 & ~umask. An existing path is an error: another process may have it mapped.
   virtual std::unique_ptr<OutputFile> create(const std::filesystem::path& path) = 0;
-  // Opens at the end, creating where missing: for logs.
+  // Opens at the end, creating where missing: for logs. A pipe or a device at the path is an error.
   virtual std::unique_ptr<OutputFile> append(const std::filesystem::path& path) = 0;
   // Replaces a file or a link at `to`; a directory at `to` must be empty.
   virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;

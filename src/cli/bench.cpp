@@ -13,6 +13,7 @@
 #include "generate/generate.h"
 #include "io/json.h"
 #include "io/read_file.h"
+#include "io/utf8.h"
 #include "memory/cross_attention.h"
 #include "memory/encode.h"
 #include "memory/packs.h"
@@ -52,10 +53,18 @@ struct Figure {
 
 // Ids that every peer makes too (benchmarks/peers/common.py): neither special nor alike.
 memory::DocumentTokens made_up_document(int64_t tokens, int64_t vocabulary, int64_t number) {
+  constexpr int64_t kLeftOut = 8;
+  if (vocabulary <= kLeftOut) {
+    throw Error(ErrorKind::kModel, {.what = "the vocabulary is too small to make documents up of",
+                                    .where = "vocab_size",
+                                    .expected = "more than " + std::to_string(kLeftOut),
+                                    .found = std::to_string(vocabulary)});
+  }
   memory::DocumentTokens document;
   document.text.reserve(static_cast<size_t>(tokens));
   for (int64_t i = 0; i < tokens; ++i) {
-    document.text.push_back(static_cast<int32_t>(4 + (i * 7919 + number * 104729 + 13) % (vocabulary - 8)));
+    document.text.push_back(
+        static_cast<int32_t>(4 + (i * 7919 + number * 104729 + 13) % (vocabulary - kLeftOut)));
   }
   return document;
 }
@@ -193,6 +202,11 @@ Figure train_step(const BenchOptions& options) {
 Figure tokenize(const BenchOptions& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   const std::string text = read_file(options.text, ErrorKind::kData);
+  if (const size_t invalid = find_invalid_utf8(text); invalid != std::string::npos) {
+    throw Error(ErrorKind::kData, {.what = "the text is not valid UTF-8",
+                                   .where = options.text,
+                                   .found = describe_invalid_utf8(text, invalid)});
+  }
   Figure figure{"tokenize", "MB/s"};
   figure.seconds = repeated(options.repeats, [&] { tokenizer.encode(text, {.offsets = false}); });
   figure.value = static_cast<double>(text.size()) / 1e6 / median(figure.seconds);
@@ -255,7 +269,10 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--text", options->text, "What `tokenize` reads");
   const auto count = [&](const char* name, int64_t& value, int64_t least, const char* help) {
-    command->add_option(name, value, help)->check(CLI::Range(least, int64_t{1} << 24))->capture_default_str();
+    command->add_option(name, value, help)
+        ->check(whole_number())
+        ->check(CLI::Range(least, int64_t{1} << 24))
+        ->capture_default_str();
   };
   count("--windows", options->windows, 1, "encode: full windows");
   count("--num-beams", options->num_beams, 1, "decode, batch: beams");

@@ -2,6 +2,7 @@
 // hand.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -147,8 +148,19 @@ void take_results(const Set& set, const std::vector<evaluate::ModelResult>& resu
   }
 }
 
+// The results would take the place of what they are made from.
+void refuse_own_input(const EvaluateOptions& options) {
+  std::error_code ignored;
+  if (!std::filesystem::equivalent(options.output, options.data, ignored)) return;
+  throw Error(ErrorKind::kUsage, {.what = "the output is the data itself",
+                                  .where = "--output",
+                                  .found = options.output,
+                                  .hint = "choose another name"});
+}
+
 void evaluate_model(const EvaluateOptions& options) {
   const evaluate::Metrics metrics = metrics_of(options, {"rouge", "loss"});
+  refuse_own_input(options);
   // Made now: an output that can't be written is found before the long work.
   std::optional<FileReplacement> output;
   if (!options.output.empty()) output.emplace(posix_file_system(), options.output);
@@ -246,11 +258,13 @@ void add_model_form(CLI::App& command, EvaluateOptions& options) {
   add(command.add_option("--output", options.output, "JSON Lines of each document's prediction and loss"))
       ->check(not_empty());
   add(command.add_option("--window", options.window,
-                         "Tokens the encoder reads at once (default: its positions)"));
+                         "Tokens the encoder reads at once (default: its positions)"))
+      ->check(whole_number());
   add(command.add_option("--document-field", options.document_field, "Field of the document"));
   add(command.add_option("--query-field", options.query_field, "Field of the query"));
   add(command.add_option("--max-target-tokens", options.max_target_tokens,
                          "Longest target, BOS and EOS included (default: the model's positions)"))
+      ->check(whole_number())
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
   add(command.add_option("--target-overflow", options.target_overflow, "A longer one is an error, or is cut"))
       ->check(CLI::IsMember({"error", "truncate"}))
@@ -272,14 +286,19 @@ void add_evaluate(CLI::App& app) {
       "Examples:\n"
       "  precis evaluate models/my-bart --data validation.jsonl --output predictions.jsonl --num-beams 4\n"
       "  precis evaluate --predictions predictions.jsonl --references validation.jsonl");
-  command.add_option("model", options->model, "The model's directory");
-  command.add_option("--predictions", options->predictions,
-                     "JSON Lines with `id` and `prediction` (or `summary`)");
-  command.add_option("--references", options->references,
-                     "JSON Lines with `id` and `summary` or `summaries`");
-  command.add_option("--baseline", options->baseline,
-                     "Another system's predictions: prints the differences and, from the paired bootstrap, "
-                     "their one-sided p-values");
+  command.add_option("model", options->model, "The model's directory")->check(not_empty());
+  command
+      .add_option("--predictions", options->predictions,
+                  "JSON Lines with `id` and `prediction` (or `summary`)")
+      ->check(not_empty());
+  command
+      .add_option("--references", options->references, "JSON Lines with `id` and `summary` or `summaries`")
+      ->check(not_empty());
+  command
+      .add_option("--baseline", options->baseline,
+                  "Another system's predictions: prints the differences and, from the paired bootstrap, "
+                  "their one-sided p-values")
+      ->check(not_empty());
   command
       .add_option("--metrics", options->metrics,
                   "rouge; qa: exact match and F1 of SQuAD, in percent; loss: of a model (default: rouge, and "

@@ -2,9 +2,11 @@
 #include "cli/generation_options.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "base/error.h"
+#include "cli/program.h"
 
 namespace precis::cli {
 
@@ -71,6 +73,7 @@ void add(CLI::App& command, Json& values, const Described& option, const std::st
   CLI::Option* added = command.add_option_function<Value>(
       dashed(option.name), [&values, name = option.name](const Value& value) { values[name] = value; },
       option.help);
+  if (std::is_same_v<Value, int64_t>) added->check(whole_number());
   added->group(group);
 }
 
@@ -116,6 +119,7 @@ void add_generation_options(CLI::App& command, Json& values) {
             [&values, name = option.name](const std::vector<int64_t>& value) { values[name] = value; },
             option.help)
         ->delimiter(',')
+        ->check(whole_number())
         ->allow_extra_args(false)
         ->group(group);
   }

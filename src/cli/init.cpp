@@ -47,8 +47,12 @@ void init(const InitOptions& options) {
 void add_init(CLI::App& app) {
   auto options = std::make_shared<InitOptions>();
   CLI::App* command = app.add_subcommand("init", "Make a model directory with fresh weights");
-  command->add_option("config", options->config, "YAML with model, tokenizer and seed")->required();
-  command->add_option("out", options->out, "Directory to write; must not exist")->required();
+  command->add_option("config", options->config, "YAML with model, tokenizer and seed")
+      ->required()
+      ->check(not_empty());
+  command->add_option("out", options->out, "Directory to write; must not exist")
+      ->required()
+      ->check(not_empty());
   command->add_option("overrides", options->overrides, "section.key=value, in place of the file's");
   add_common_options(*command, options->common);
   command->footer(

@@ -32,7 +32,8 @@ void add_inspect(CLI::App& app) {
   command
       ->add_option("path", options->path,
                    "A model directory, a checkpoint, a .safetensors or .bin file or a tokenizer directory")
-      ->required();
+      ->required()
+      ->check(not_empty());
   command->add_option("--format", options->format, "How it is printed")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include "generate/generation_config.h"
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
+#include "io/read_file.h"
 #include "io/weight_files.h"
 #include "models/bart/bart.h"
 #include "models/weights.h"
@@ -19,11 +20,6 @@ namespace precis::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
 
 Json weights_report(const WeightFiles& files) {
   Json names = Json::array(), tensors = Json::array(), by_type = Json::object();
@@ -120,14 +116,14 @@ void verify_vocabulary(const Tokenizer& tokenizer, const models::BartConfig& con
 }
 
 void inspect_model(const fs::path& path, bool verify, const StopToken* stop, Json& report) {
-  const bool has_manifest = is_there(path / kManifestName);
+  const bool has_manifest = has_entry(path / kManifestName);
   // Digests first: they name the damaged file whatever else its damage would lead to.
   Json manifest;
   if (has_manifest) manifest = verify ? verify_directory(path) : read_manifest(path);
   const Json raw = read_model_config(path);
   const models::BartConfig config = models::BartConfig::from_json(raw, (path / "config.json").string());
   const WeightFiles weights = WeightFiles::open(path);
-  const bool is_checkpoint = is_there(path / train::kStateName);
+  const bool is_checkpoint = has_entry(path / train::kStateName);
 
   report["kind"] = is_checkpoint ? "checkpoint" : "model";
   report["model_type"] = raw["model_type"];
@@ -165,7 +161,7 @@ void inspect_weights(const fs::path& path, bool verify, const StopToken* stop, J
 }
 
 void inspect_tokenizer(const fs::path& path, bool verify, Json& report) {
-  const bool has_manifest = is_there(path / kManifestName);
+  const bool has_manifest = has_entry(path / kManifestName);
   Json manifest;
   if (has_manifest) manifest = verify ? verify_directory(path) : read_manifest(path);
   report["kind"] = "tokenizer";
@@ -177,15 +173,16 @@ void inspect_tokenizer(const fs::path& path, bool verify, Json& report) {
 
 // A model whose config.json is lost is one by its manifest.
 bool is_model(const fs::path& path) {
-  if (is_there(path / "config.json")) return true;
-  return is_there(path / kManifestName) && read_manifest(path)["files"].contains("config.json");
+  if (has_entry(path / "config.json")) return true;
+  return has_entry(path / kManifestName) && read_manifest(path)["files"].contains("config.json");
 }
 
 [[noreturn]] void nothing_to_inspect(const fs::path& path) {
-  const bool is_run = is_there(path / "latest");
+  const bool is_run = has_entry(path / "latest");
   throw Error(
       ErrorKind::kModel,
-      {.what = is_there(path) ? "neither a model, a checkpoint nor a tokenizer" : "no such file or directory",
+      {.what =
+           has_entry(path) ? "neither a model, a checkpoint nor a tokenizer" : "no such file or directory",
        .where = path.string(),
        .expected = "a directory with config.json, or tokenizer.json, or vocab.json and merges.txt; or a "
                    ".safetensors or .bin file",
@@ -197,7 +194,7 @@ bool is_model(const fs::path& path) {
 Json inspect_report(const fs::path& path, bool verify, const StopToken* stop) {
   std::error_code ignored;
   Json report = {{"kind", nullptr}, {"path", path.string()}, {"verified", nullptr}};
-  if (!is_there(path)) nothing_to_inspect(path);
+  if (!has_entry(path)) nothing_to_inspect(path);
   if (!fs::is_directory(path, ignored)) {
     inspect_weights(path, verify, stop, report);
   } else if (is_model(path)) {

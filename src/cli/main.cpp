@@ -17,11 +17,12 @@ namespace precis::cli {
 
 namespace {
 
-// A log line must not end up in the file that opens under a closed stream's number. Writing to the stand-in
-// of a closed output fails, as it should.
+// A log line must not end up in the file that opens under a closed stream's number. Reading the stand-in of a
+// closed input fails, and so does writing to that of a closed output, as they should.
 void open_closed_streams() {
   for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (fcntl(number, F_GETFD) == -1 && errno == EBADF && open("/dev/null", O_RDONLY) != number) _exit(5);
+    const int way = number == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+    if (fcntl(number, F_GETFD) == -1 && errno == EBADF && open("/dev/null", way) != number) _exit(5);
   }
 }
 

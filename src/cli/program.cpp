@@ -9,9 +9,14 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <latch>
+#include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "io/json.h"
+#include "io/yaml.h"
 
 namespace precis::cli {
 
@@ -30,6 +35,25 @@ std::shared_ptr<spdlog::logger> make_logger() {
   return logger;
 }
 
+// libgomp ends the program, with the code of a bug, where it can't start a thread: so more threads than there
+// are cores are tried here first.
+void check_threads(int count) {
+  if (count <= static_cast<int>(std::thread::hardware_concurrency())) return;
+  std::latch tried(1);
+  std::vector<std::jthread> threads;
+  try {
+    threads.reserve(static_cast<size_t>(count));
+    while (static_cast<int>(threads.size()) < count) threads.emplace_back([&] { tried.wait(); });
+    tried.count_down();
+  } catch (const std::exception&) {  // no more threads, or no memory for them
+    tried.count_down();
+    throw Error(ErrorKind::kUsage, {.what = "so many threads can't be started",
+                                    .where = "--threads",
+                                    .found = std::to_string(count),
+                                    .hint = "more threads than cores only cost time"});
+  }
+}
+
 spdlog::logger& logger() {
   static const std::shared_ptr<spdlog::logger> instance = make_logger();
   return *instance;
@@ -45,6 +69,7 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->capture_default_str()
       ->group(group);
   command.add_option("--threads", options.threads, "Threads to compute with (default: one a core)")
+      ->check(whole_number())
       ->check(CLI::Range(1, 4096))
       ->group(group);
   command.add_option("--device", options.device, "Where to compute")
@@ -67,7 +92,12 @@ void allow_double_dash(CLI::App& command) {
 
 void apply_common_options(const CommonOptions& options) {
   if (options.quiet) logger().set_level(spdlog::level::warn);
-  if (options.threads > 0) at::set_num_threads(options.threads);
+  if (options.threads > 0) {
+    check_threads(options.threads);
+    at::set_num_threads(options.threads);
+  } else {
+    at::init_num_threads();  // OMP_NUM_THREADS may ask for more than any machine has
+  }
 }
 
 void set_json_log(bool json) {
@@ -77,6 +107,14 @@ void set_json_log(bool json) {
 
 CLI::Validator not_empty() {
   return CLI::Validator([](std::string& text) { return std::string(text.empty() ? "is empty" : ""); }, "");
+}
+
+CLI::Validator whole_number() {
+  const auto check = [](const std::string& text) {
+    const bool whole = is_yaml_integer({.kind = YamlNode::Kind::kScalar, .text = text});
+    return whole ? std::string() : "expected an integer, found '" + text + "'";
+  };
+  return CLI::Validator(check, "");
 }
 
 at::ScalarType scalar_type(const CommonOptions& options) {

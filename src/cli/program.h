@@ -32,13 +32,15 @@ inline constexpr const char* kCommonGroup = "Common";
 void add_common_options(CLI::App& command, CommonOptions& options);
 // Lets `--` stand before file names in a command whose last positional argument is a list. Call once, last.
 void allow_double_dash(CLI::App& command);
-// Applies --quiet and --threads, after parsing.
+// Applies --quiet and --threads, after parsing. More threads than can be started are Error{kUsage}.
 void apply_common_options(const CommonOptions& options);
 // Whether messages are JSON objects: before the parse, whose own errors are such messages too.
 void set_json_log(bool json);
 
 // For options that name something: an empty shell variable is no name.
 CLI::Validator not_empty();
+// For options that take an integer: CLI11 reads `010` as 8, and what is too large as the largest there is.
+CLI::Validator whole_number();
 
 // What --dtype names, float32 where it is not given.
 at::ScalarType scalar_type(const CommonOptions& options);

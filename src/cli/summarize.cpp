@@ -216,14 +216,17 @@ void add_summarize(CLI::App& app) {
   CLI::App& command =
       *app.add_subcommand("summarize", "Summarize documents of any length, the whole of each read");
   command.footer("Example:\n  precis summarize models/my-bart book.txt --num-beams 4 --max-new-tokens 200");
-  command.add_option(
-      "inputs", options->inputs,
-      "[MODEL] [FILE...|-]: a first directory with a config.json is the model; - is standard input");
+  command
+      .add_option(
+          "inputs", options->inputs,
+          "[MODEL] [FILE...|-]: a first directory with a config.json is the model; - is standard input")
+      ->check(not_empty());
   command.add_option("--model", options->model, "The model's directory; every other argument is then a file")
       ->check(not_empty());
   command.add_option("--query", options->query, "What the summary is to answer: put before every window");
-  command.add_option("--window", options->window,
-                     "Tokens the encoder reads at once (default: its positions)");
+  command
+      .add_option("--window", options->window, "Tokens the encoder reads at once (default: its positions)")
+      ->check(whole_number());
   command.add_option("--format", options->format, "How results are printed")
       ->check(CLI::IsMember({"text", "json", "jsonl"}))
       ->capture_default_str();

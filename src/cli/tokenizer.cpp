@@ -279,9 +279,11 @@ void add_train_command(CLI::App& parent) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = parent.add_subcommand("train", "Learn a vocabulary from texts");
   command->add_option("files", options->input.files, "Text or JSON Lines, also .gz and .zst; - is stdin")
-      ->required();
+      ->required()
+      ->check(not_empty());
   command->add_option("--vocab-size", options->vocab_size, "Number of tokens, the special ones included")
-      ->required();
+      ->required()
+      ->check(whole_number());
   command->add_option("--out", options->out, "Directory to write; must not exist")
       ->required()
       ->check(not_empty());
@@ -298,9 +300,12 @@ void add_train_command(CLI::App& parent) {
 void add_encode_command(CLI::App& parent) {
   auto options = std::make_shared<EncodeCommand>();
   CLI::App* command = parent.add_subcommand("encode", "Texts to token ids");
-  command->add_option("model", options->model, "Model or tokenizer directory")->required();
+  command->add_option("model", options->model, "Model or tokenizer directory")
+      ->required()
+      ->check(not_empty());
   command->add_option("files", options->input.files, "Text or JSON Lines, also .gz and .zst; - is stdin")
-      ->required();
+      ->required()
+      ->check(not_empty());
   command->add_option("--format", options->format, "text: the ids; jsonl: id, ids and offsets in code points")
       ->check(CLI::IsMember({"text", "jsonl"}))
       ->capture_default_str();
@@ -321,8 +326,11 @@ void add_encode_command(CLI::App& parent) {
 void add_decode_command(CLI::App& parent) {
   auto options = std::make_shared<DecodeCommand>();
   CLI::App* command = parent.add_subcommand("decode", "Token ids to texts");
-  command->add_option("model", options->model, "Model or tokenizer directory")->required();
+  command->add_option("model", options->model, "Model or tokenizer directory")
+      ->required()
+      ->check(not_empty());
   command->add_option("file", options->file, "Lines of numbers, or JSON Lines with `ids`; - is stdin")
+      ->check(not_empty())
       ->capture_default_str();
   command->add_option("--format", options->format, "text: the texts; jsonl: id and text")
       ->check(CLI::IsMember({"text", "jsonl"}))

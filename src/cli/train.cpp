@@ -151,7 +151,7 @@ void add_train(CLI::App& app) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand(
       "train", "Train on whole documents, as a configuration says; prints the last checkpoint");
-  command->add_option("config", options->config, "CONFIG.yaml")->required();
+  command->add_option("config", options->config, "CONFIG.yaml")->required()->check(not_empty());
   command->add_option("overrides", options->overrides, "section.key=value, in place of the file's");
   command->add_option("--resume", options->resume, "auto, never, or a checkpoint's directory")
       ->check(not_empty())

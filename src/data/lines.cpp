@@ -34,7 +34,19 @@ std::string_view LineReader::fill() {
   return {buffer_.data() + begin_, end_ - begin_};
 }
 
+// Only now, when the next line is wanted: an endless line is an error, and no wait for ever.
+void LineReader::skip_rest() {
+  for (std::string_view bytes; inside_ && !(bytes = fill()).empty();) {
+    const size_t end = bytes.find('\n');
+    inside_ = end == std::string_view::npos;
+    const size_t used = inside_ ? bytes.size() : end + 1;
+    begin_ += used;
+    byte_ += static_cast<int64_t>(used);
+  }
+}
+
 bool LineReader::next(Line& line) {
+  skip_rest();
   held_.clear();
   line = {.number = ++number_, .byte = byte_};
   const auto take = [&](std::string_view bytes) {
@@ -54,13 +66,14 @@ bool LineReader::next(Line& line) {
       return true;
     }
     take(bytes.substr(0, length));
-    if (ends) {
+    if (ends || line.too_long) {
+      inside_ = !ends;
       line.text = held_;
       return true;
     }
   }
   line.text = held_;
-  return !held_.empty() || line.too_long;
+  return !held_.empty();
 }
 
 }  // namespace precis

@@ -16,7 +16,7 @@ struct Line {
   std::string_view text;
   int64_t number = 1;     // from 1
   int64_t byte = 0;       // offset of its first byte in the (decompressed) file
-  bool too_long = false;  // `text` is then only its beginning
+  bool too_long = false;  // `text` is then only its beginning; the next call reads on behind its end
 };
 
 class LineReader {
@@ -28,6 +28,7 @@ class LineReader {
 
  private:
   std::string_view fill();
+  void skip_rest();
 
   std::unique_ptr<ByteStream> stream_;
   int64_t max_bytes_;
@@ -36,6 +37,7 @@ class LineReader {
   size_t end_ = 0;
   std::string held_;  // a line that spans buffers
   int64_t number_ = 0;
+  bool inside_ = false;  // of a line that was too long
   int64_t byte_ = 0;
 };
 

@@ -7,6 +7,7 @@
 
 #include "generate/generation_values.h"
 #include "generate/sampling_values.h"
+#include "io/read_file.h"
 
 namespace precis::generate {
 
@@ -224,9 +225,7 @@ GenerationConfig resolve_generation_config(const std::filesystem::path& model_di
                                            const models::BartConfig& model, const Json& options,
                                            const LogSink& sink) {
   const std::filesystem::path file = model_directory / "generation_config.json";
-  std::error_code ignored;
-  // A dangling link is a broken model, not one without the file.
-  if (std::filesystem::symlink_status(file, ignored).type() != std::filesystem::file_type::not_found) {
+  if (has_entry(file)) {
     return resolve_generation_config(read_json_file(file, ErrorKind::kModel), file.string(), model, options,
                                      sink);
   }

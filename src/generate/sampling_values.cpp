@@ -66,8 +66,9 @@ std::optional<Sampling> resolve_sampling(const GenerationValues& values, const J
     return std::nullopt;
   }
   sampling.temperature = values.real("temperature").value_or(sampling.temperature);
-  if (sampling.temperature <= 0.0) {
-    values.fail("temperature", values.find("temperature"), "a number above 0",
+  // Scores divided by it are to stay finite.
+  if (sampling.temperature < 1e-30 || sampling.temperature > 1e30) {
+    values.fail("temperature", values.find("temperature"), "a number above 0, from 1e-30 to 1e30",
                 "without do_sample the likeliest token is written");
   }
   sampling.top_h = optional_within(values, "top_h", false);

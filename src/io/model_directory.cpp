@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "io/read_file.h"
 
 namespace precis {
 
@@ -28,14 +29,14 @@ Json read_model_config(const std::filesystem::path& directory) {
     throw Error(ErrorKind::kModel,
                 {.what = std::move(what), .where = directory.string(), .hint = std::move(hint)});
   };
-  std::error_code ignored;
-  if (!std::filesystem::exists(directory, ignored)) {
+  if (!has_entry(directory)) {
     refuse("no such model directory", "a model is a directory with config.json, weights and a tokenizer");
   }
+  std::error_code ignored;
   if (!std::filesystem::is_directory(directory, ignored)) {
     refuse("not a model directory", "give the directory that holds config.json");
   }
-  if (!std::filesystem::exists(directory / "config.json", ignored)) {
+  if (!has_entry(directory / "config.json")) {
     refuse("no config.json in the model directory", "is this the directory of a model?");
   }
   return read_object(directory / "config.json");
@@ -43,8 +44,7 @@ Json read_model_config(const std::filesystem::path& directory) {
 
 std::optional<Json> read_generation_config(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "generation_config.json";
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return std::nullopt;
+  if (!has_entry(path)) return std::nullopt;
   return read_object(path);
 }
 

@@ -2,10 +2,16 @@
 #include "io/read_file.h"
 
 #include <algorithm>
+#include <system_error>
 
 #include "io/descriptor.h"
 
 namespace precis {
+
+bool has_entry(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::symlink_status(path, ignored).type() != std::filesystem::file_type::not_found;
+}
 
 std::string read_file(const std::filesystem::path& path, ErrorKind kind, int64_t limit) {
   const Descriptor file = open_for_reading(path, kind);

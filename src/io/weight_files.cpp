@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "io/json.h"
+#include "io/read_file.h"
 #include "io/safetensors.h"
 #include "io/torch_file.h"
 
@@ -29,11 +30,6 @@ constexpr Format kFormats[] = {
     {"model.safetensors", "model.safetensors.index.json", open_safetensors},
     {"pytorch_model.bin", "pytorch_model.bin.index.json", open_torch_file},
 };
-
-bool is_there(const Path& path) {
-  std::error_code ignored;
-  return std::filesystem::exists(path, ignored);
-}
 
 [[noreturn]] void refuse_shard(const Path& index, const Json& shard, std::string what) {
   throw Error(ErrorKind::kModel,
@@ -143,12 +139,12 @@ WeightFiles WeightFiles::open(const Path& model_directory) {
   std::string names;
   for (const Format& format : kFormats) {
     const Path single = model_directory / format.single;
-    if (is_there(single)) {
+    if (has_entry(single)) {
       std::vector<WeightFile> files;
       files.push_back(format.open(single));
       return WeightFiles(std::move(files));
     }
-    if (is_there(model_directory / format.index)) return WeightFiles(open_shards(model_directory, format));
+    if (has_entry(model_directory / format.index)) return WeightFiles(open_shards(model_directory, format));
     for (const char* name : {format.single, format.index})
       names += (names.empty() ? "" : ", ") + std::string(name);
   }

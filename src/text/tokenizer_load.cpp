@@ -40,8 +40,7 @@ class Files {
  public:
   explicit Files(const std::filesystem::path& directory) : directory_(directory) {
     for (const char* name : kFileNames) {
-      std::error_code error;
-      if (std::filesystem::exists(directory / name, error)) {
+      if (has_entry(directory / name)) {
         files_.push_back({name, read_file(directory / name, ErrorKind::kModel)});
       }
     }
@@ -245,9 +244,7 @@ class Builder {
 }  // namespace
 
 bool Tokenizer::is_there(const std::filesystem::path& directory) {
-  std::error_code ignored;
-  return std::filesystem::exists(directory / "tokenizer.json", ignored) ||
-         std::filesystem::exists(directory / "vocab.json", ignored);
+  return has_entry(directory / "tokenizer.json") || has_entry(directory / "vocab.json");
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& directory) {

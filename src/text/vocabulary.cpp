@@ -192,6 +192,11 @@ TokenizerDefinition parse_tokenizer_json(const Json& json, const std::string& wh
   if (!json["added_tokens"].is_array()) fail(where, "`added_tokens` is not a list");
   for (const Json& item : json["added_tokens"]) {
     AddedToken token = parse_added_token(item, where);
+    // Only the other files have defaults for these.
+    for (const char* key : {"single_word", "lstrip", "rstrip", "normalized", "special"}) {
+      if (!item.contains(key))
+        fail(where, "the added token " + shown(token.content) + " lacks `" + key + "`");
+    }
     const auto id = item.find("id");
     if (id == item.end() || !id->is_number_unsigned() ||
         id->get<uint64_t>() >= std::numeric_limits<int32_t>::max()) {

@@ -90,7 +90,20 @@ std::vector<CheckpointEntry> list_checkpoints(const fs::path& folder) {
   return checkpoints;
 }
 
+// A run points these names to its checkpoints, in place of what was there: told before the first step.
+void refuse_foreign_links(const fs::path& folder) {
+  for (const char* name : {"latest", "best"}) {
+    std::error_code ignored;
+    const fs::file_status status = fs::symlink_status(folder / name, ignored);
+    if (!fs::exists(status) || fs::is_symlink(status)) continue;
+    throw Error(ErrorKind::kIo, {.what = "a run keeps a link of this name, and here is something else",
+                                 .where = (folder / name).string(),
+                                 .hint = "move it away, or choose another output"});
+  }
+}
+
 void prepare_folder(FileSystem& files, const fs::path& folder) {
+  refuse_foreign_links(folder);
   remove_stages(files, folder, [](const std::string& name) {
     return name.starts_with(kPrefix) || name == "latest" || name == "best" || name == "config.yaml" ||
            name == "probe";

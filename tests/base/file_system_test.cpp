@@ -9,6 +9,7 @@
 #include <csignal>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/fault_file_systems.h"
 #include "base/temporary_directory.h"
 
@@ -101,6 +102,16 @@ TEST(FileSystem, WhatIsNoFileIsNotReplaced) {
   }
   EXPECT_EQ(std::filesystem::status(folder / "pipe").type(), std::filesystem::file_type::fifo);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(FileSystem, APipeIsNoLog) {
+  const TemporaryDirectory folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  // Nobody reads it: opening would wait for ever.
+  for (const std::filesystem::path& path : {folder / "pipe", std::filesystem::path("/dev/null")}) {
+    EXPECT_THAT(error_of([&] { posix_file_system().append(path); }, ErrorKind::kIo),
+                testing::HasSubstr("can't open"));
+  }
 }
 
 TEST(FileSystem, AFullDiskNamesFileAndBytes) {

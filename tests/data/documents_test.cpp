@@ -214,6 +214,23 @@ TEST_F(Documents, LinesAreBounded) {
   EXPECT_EQ(error_of(folder_.write("t.txt", "1234"), {.max_line_bytes = 4}), "no error");
 }
 
+TEST_F(Documents, AnEndlessLineIsAnErrorAtItsBound) {
+  const DocumentOptions options = {.format = InputFormat::kJsonLines, .max_line_bytes = 1 << 20};
+  EXPECT_THAT(error_of("/dev/zero", options), HasSubstr("/dev/zero:1: line too long"));
+}
+
+TEST_F(Documents, WhatComesBehindALineTooLongKeepsItsPlace) {
+  // Several buffers of the reader long.
+  const std::string rows = "{\"document\": \"" + std::string(1'000'000, 'x') +
+                           "\"}\n{\"document\": \"a\"}\n{\"document\": \"\xFF\"}";
+  const auto path = folder_.write("d.jsonl", rows);
+  DocumentReader reader(path, {.skip_bad_lines = 1, .max_line_bytes = 1000});
+  EXPECT_EQ(reader.next()->line, 2);
+  EXPECT_THAT(precis::error_of([&] { reader.next(); }, ErrorKind::kData),
+              HasSubstr("d.jsonl:3:15: invalid UTF-8; found byte 0xFF at byte offset " +
+                        std::to_string(rows.size() - 3)));
+}
+
 TEST_F(Documents, ABombOfOneLineEndsInAnErrorInBoundedMemory) {
   std::string bomb;
   const std::string member = zstd(std::string(size_t{1} << 24, 'x'));

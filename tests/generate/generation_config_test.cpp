@@ -195,7 +195,9 @@ TEST(GenerationConfig, FiltersOfSamplingOutOfRangeAreRefusedWhereTheyAreUsed) {
   const auto sampled = [](const char* key, const Json& value) {
     return Json{{"do_sample", true}, {key, value}};
   };
-  expect_error(ErrorKind::kModel, "temperature", sampled("temperature", 0.0));
+  for (const double temperature : {0.0, -1.0, 1e-320, 1e-31, 1e31, 1e308}) {
+    expect_error(ErrorKind::kModel, "temperature", sampled("temperature", temperature));
+  }
   expect_error(ErrorKind::kModel, "top_k", sampled("top_k", -1));
   expect_error(ErrorKind::kModel, "top_k", sampled("top_k", 1.5));
   expect_error(ErrorKind::kModel, "0 to 1", sampled("top_p", 1.5));

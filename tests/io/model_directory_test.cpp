@@ -34,6 +34,15 @@ TEST(ModelDirectory, ReadsItsConfigurations) {
   EXPECT_EQ(read_generation_config(folder.path())->at("num_beams"), 4);
 }
 
+TEST(ModelDirectory, ALinkThatLeadsNowhereIsNoMissingFile) {
+  const TemporaryDirectory folder;
+  std::filesystem::create_symlink("nowhere", folder / "config.json");
+  EXPECT_THAT(error_of(folder.path()), HasSubstr("config.json: no such file"));
+  std::filesystem::create_symlink("generation_config.json", folder / "generation_config.json");
+  EXPECT_THAT(precis::error_of([&] { read_generation_config(folder.path()); }, ErrorKind::kModel),
+              HasSubstr("generation_config.json: can't open: Too many levels"));
+}
+
 TEST(ModelDirectory, WritesJsonAsTheHuggingFaceLibrariesDo) {
   EXPECT_EQ(pretty_json({{"b", 1}, {"a", {1.5, "\xC3\xA9"}}}),
             "{\n  \"b\": 1,\n  \"a\": [\n    1.5,\n    \"\xC3\xA9\"\n  ]\n}\n");

@@ -234,6 +234,7 @@ TEST_F(TokenizerTest, BrokenVocabulariesAreErrors) {
       {[](Json& j) { j["added_tokens"][0]["id"] = 7; }, "<s>"},
       {[](Json& j) { j["added_tokens"][1]["content"] = "<s>"; }, "twice"},
       {[](Json& j) { j["added_tokens"][0]["lstrip"] = 1; }, "lstrip"},
+      {[](Json& j) { j["added_tokens"][0].erase("normalized"); }, "lacks `normalized`"},
       {[](Json& j) { j["model"].erase("merges"); }, "merges"},
       {[](Json& j) { j.erase("model"); }, "model"},
   };
