@@ -17,10 +17,9 @@ bool ends_inside_a_line(const std::filesystem::path& path) {
 
 }  // namespace
 
-MetricsLog::MetricsLog(FileSystem& files, const std::filesystem::path& path) {
-  const bool torn = ends_inside_a_line(path);
-  file_ = files.append(path);
-  if (torn) file_->write("\n");
+// Opened first: that refuses a pipe, whose end could not be looked at.
+MetricsLog::MetricsLog(FileSystem& files, const std::filesystem::path& path) : file_(files.append(path)) {
+  if (ends_inside_a_line(path)) file_->write("\n");
 }
 
 void MetricsLog::write(const Json& event) { file_->write(dump_json(event) + "\n"); }
