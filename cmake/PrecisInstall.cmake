@@ -1,5 +1,5 @@
 # What `cmake --install` makes: a tree that runs, and can be linked with, wherever it is moved to.
-#   bin/precis, lib/libprecis.so, include/precis, lib/cmake/Precis, share
+#   bin/precis, lib/libprecis.so, include/precis, lib/cmake/Precis, share, the model among it
 #   lib/precis: the libraries that both need and that not every Debian has, libtorch first
 # lib/precis is no folder that other programs search, so that nothing of the system's is hidden.
 
@@ -29,6 +29,10 @@ install(RUNTIME_DEPENDENCY_SET precis_needs
   DIRECTORIES ${PRECIS_TORCH}/lib
   LIBRARY DESTINATION lib/precis)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/precis DESTINATION include)
+# The program looks for its model in ../share/precis/models: here that of the sources, there a copy.
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/share/precis)
+file(CREATE_LINK ${CMAKE_SOURCE_DIR}/models ${CMAKE_BINARY_DIR}/share/precis/models SYMBOLIC)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/models DESTINATION share/precis)
 
 include(CMakePackageConfigHelpers)
 configure_file(${CMAKE_SOURCE_DIR}/cmake/PrecisConfig.cmake.in ${CMAKE_BINARY_DIR}/PrecisConfig.cmake @ONLY)

@@ -13,7 +13,7 @@ Dir::State::lists "lists/";
 Dir::Cache "{folder}/cache";
 Dir::Cache::archives "archives/";
 #clear Acquire::Languages;
-Acquire::Languages {{ "en"; }};
+Acquire::Languages {{ "en"; "de"; }};
 Acquire::GzipIndexes "false";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";
@@ -71,8 +71,8 @@ class PrivateApt:
         """Fetches the lists. apt-get says 0 even where nothing came: what counts is what is there."""
         self.log.write_bytes(b"")
         run(["apt-get", "-c", self.configuration, "-q", "update"], self.log)
-        if not self.lists("_Translation-en") or not self.lists("_Packages"):
-            raise FetchError("no package lists could be fetched; is the network up, and are there sources in "
+        if not all(self.lists(suffix) for suffix in ("_Packages", "_Translation-en", "_Translation-de")):
+            raise FetchError("not all package lists could be fetched; is the network up, and are there sources in "
                              f"/etc/apt?\n{tail(self.log)}")
 
     def unpack(self, packages, destination):

@@ -1,4 +1,4 @@
-"""Package descriptions: Packages and Translation-en lists -> long text and one-line synopsis."""
+"""Package descriptions: Packages and Translation lists -> long text and one-line synopsis."""
 
 import re
 
@@ -44,10 +44,10 @@ def sources(packages_text):
             for fields in stanzas(packages_text) if "package" in fields}
 
 
-def descriptions(translation_text):
+def descriptions(translation_text, language="en"):
     """Yields (package, long text, synopsis); those without a long text are left out."""
     for fields in stanzas(translation_text):
-        synopsis, _, rest = fields.get("description-en", "").partition("\n")
+        synopsis, _, rest = fields.get(f"description-{language}", "").partition("\n")
         document = long_text(rest.split("\n"))
         summary = " ".join(synopsis.split())
         if "package" in fields and document and summary:

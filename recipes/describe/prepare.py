@@ -27,9 +27,11 @@ def say(message):
 
 
 def write_rows(path, rows):
+    """Returns their number."""
     with open(path, "w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return len(rows)
 
 
 def read(path):
@@ -38,25 +40,25 @@ def read(path):
 
 def fetch(folder):
     """The lists and the pages' packages, where they are not there yet."""
-    done = folder / "fetched"
-    if done.exists():
+    done, wanted = folder / "fetched", debian.CONFIGURATION + " ".join(PACKAGES)
+    if done.exists() and read(done) == wanted:
         return
     apt = debian.PrivateApt(folder / "apt")
     say("fetching package lists and " + ", ".join(PACKAGES) + " with apt-get")
     apt.update()
     shutil.rmtree(folder / "root", ignore_errors=True)
     apt.unpack(PACKAGES, folder / "root")
-    done.touch()
+    done.write_text(wanted, encoding="utf-8")
 
 
-def description_rows(folder):
+def description_rows(folder, language="en"):
     apt_lists = debian.PrivateApt(folder / "apt")
     source = {}
     for path in apt_lists.lists("_Packages"):
         source.update(descriptions.sources(read(path)))
     rows = {}
-    for path in apt_lists.lists("_Translation-en"):
-        for package, document, summary in descriptions.descriptions(read(path)):
+    for path in apt_lists.lists(f"_Translation-{language}"):
+        for package, document, summary in descriptions.descriptions(read(path), language):
             rows[package] = {"id": f"package/{package}", "kind": "description", "document": document,
                              "summary": summary, "source": source.get(package, package)}
     return [rows[package] for package in sorted(rows)]
@@ -74,12 +76,13 @@ def words(row):
 
 
 def all_rows(folder):
-    """Every row there is, each document once. Kept, since another seed splits the same rows."""
+    """(every row there is, each document once; the packages' rows in German). Kept, since another seed splits the
+    same rows."""
     kept = folder / "rows.json"
     try:
         made = json.loads(read(kept))
         if made["recipe"] == recipe_digest():
-            return made["rows"]
+            return made["rows"], made["german"]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or half written
     fetch(folder)
@@ -90,13 +93,14 @@ def all_rows(folder):
         raise debian.FetchError(f"only {len(rows):,} package descriptions came, where Debian has some 60,000; was a "
                                 f"list left out?\n{debian.tail(folder / 'apt' / 'apt.log')}")
     rows = split.unique(rows + manual_rows(folder))
-    kept.write_text(json.dumps({"recipe": recipe_digest(), "rows": rows}), encoding="utf-8")
-    return rows
+    german = description_rows(folder, "de")
+    kept.write_text(json.dumps({"recipe": recipe_digest(), "rows": rows, "german": german}), encoding="utf-8")
+    return rows, german
 
 
 def write_data(folder, seed):
     """Every file of the data set, complete or not at all."""
-    rows = all_rows(folder)
+    rows, german = all_rows(folder)
     longest = max((row for row in rows if row["kind"] == "manual"), key=words)
     rows.remove(longest)
     counts = {name: sum(row["kind"] == kind for row in rows)
@@ -112,6 +116,10 @@ def write_data(folder, seed):
         write_rows(data / f"{name}.jsonl", part)
     write_rows(data / "test-shuffled.jsonl", split.shuffled_documents(held_out["test"]))
     write_rows(data / "test-lead.jsonl", predictions)
+    # What is held out in one language is in the other.
+    for name, part in (("train", train), ("test", held_out["test"] + held_out["validation"])):
+        packages = {row["id"] for row in part}
+        counts[f"german_{name}"] = write_rows(data / f"german-{name}.jsonl", [row for row in german if row["id"] in packages])
     (data / "longest.txt").write_text(longest["document"] + "\n", encoding="utf-8")
     counts.update({name: len(part) for name, part in {"train": train, **held_out}.items()})
     facts = {"recipe": recipe_digest(), "seed": seed, **counts, "lead_words": width, "longest": {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/bytes.h"
+#include "cli/default_model.h"
 #include "cli/document_batches.h"
 #include "cli/generation_options.h"
 #include "cli/numbers.h"
@@ -37,25 +38,23 @@ struct SummarizeOptions {
 };
 
 struct Inputs {
-  std::string model;
+  std::filesystem::path model;
+  bool model_named = true;
   std::vector<std::string> files;
 };
 
 Inputs find_inputs(const SummarizeOptions& options) {
-  Inputs inputs{options.model, options.inputs};
-  if (inputs.model.empty()) {
+  Inputs inputs{.model = options.model, .files = options.inputs};
+  if (options.model.empty()) {
     std::error_code unreadable;  // a text in the place of a path can be too long for one
-    const bool named =
-        !inputs.files.empty() && inputs.files.front() != "-" &&
-        std::filesystem::exists(std::filesystem::path(inputs.files.front()) / "config.json", unreadable);
-    if (!named) {
-      throw Error(ErrorKind::kModel, {.what = "no model is named",
-                                      .where = inputs.files.empty() ? "" : inputs.files.front(),
-                                      .expected = "a directory with a config.json as the first argument",
-                                      .hint = "or give --model DIR"});
+    inputs.model_named = !inputs.files.empty() && inputs.files.front() != "-" &&
+                         std::filesystem::is_directory(inputs.files.front(), unreadable);
+    if (inputs.model_named) {
+      inputs.model = inputs.files.front();
+      inputs.files.erase(inputs.files.begin());
+    } else {
+      inputs.model = default_model();
     }
-    inputs.model = inputs.files.front();
-    inputs.files.erase(inputs.files.begin());
   }
   if (inputs.files.empty()) {
     if (isatty(STDIN_FILENO) != 0) {
@@ -66,8 +65,12 @@ Inputs find_inputs(const SummarizeOptions& options) {
   }
   // A missing file is found before the model is loaded and before anything is written.
   for (const std::string& file : inputs.files) {
-    std::error_code ignored;
-    if (file != "-" && !std::filesystem::exists(file, ignored)) open_for_reading(file, ErrorKind::kData);
+    std::error_code problem;
+    if (file == "-" || std::filesystem::exists(file, problem)) continue;
+    if (!problem && !inputs.model_named && file == inputs.files.front()) {
+      throw Error(ErrorKind::kData, {.what = "no such file, and no such model", .where = file});
+    }
+    open_for_reading(file, ErrorKind::kData);
   }
   return inputs;
 }
@@ -182,7 +185,12 @@ void summarize_files(const SummarizeOptions& options) {
   document_options.document_field = options.document_field;
   options.reading.apply(document_options);
 
-  Display display(options, inputs.model);
+  Display display(options, inputs.model.string());
+  if (!inputs.model_named) {
+    log(display.sink(), LogLevel::kInfo,
+        "no model is named: " + inputs.model.string() +
+            " says in one line what a text is about; --model DIR takes another");
+  }
   const summarize::LoadedModel model =
       summarize::load_model(inputs.model, scalar_type(options.common), display.sink());
   summarize::Summarizer summarizer(model,
@@ -219,7 +227,7 @@ void add_summarize(CLI::App& app) {
   command
       .add_option(
           "inputs", options->inputs,
-          "[MODEL] [FILE...|-]: a first directory with a config.json is the model; - is standard input")
+          "[MODEL] [FILE...|-]: a directory that comes first is the model; - is standard input")
       ->check(not_empty());
   command.add_option("--model", options->model, "The model's directory; every other argument is then a file")
       ->check(not_empty());

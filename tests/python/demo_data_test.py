@@ -1,6 +1,7 @@
 """The pure parts of recipes/describe: package lists, manual pages, the split, the report. No network, no apt."""
 
 import gzip
+import hashlib
 import json
 import pathlib
 import shutil
@@ -42,6 +43,12 @@ def test_descriptions_undo_the_paragraph_dots_and_keep_lists():
         ("libfoo1", "Foo is a thing that spans lines:\n* first item\n* second item\nand goes on.\n"
                     "A second paragraph: with a colon.", "library for foo"),
         ("bar", "Text after an empty first paragraph.", "bar")]
+
+
+def test_descriptions_in_another_language():
+    german = TRANSLATION.replace("Description-en: library for  foo", "Description-de: Bibliothek f\u00fcr foo")
+    assert [package for package, _, _ in descriptions.descriptions(german)] == ["bar"]
+    assert [summary for _, _, summary in descriptions.descriptions(german, "de")] == ["Bibliothek f\u00fcr foo"]
 
 
 def test_sources_name_the_source_package_without_its_version():
@@ -202,8 +209,9 @@ def write_scores(path, value):
     path.write_text(json.dumps({"rouge1": one, "rouge2": one, "rougeL": one}), encoding="utf-8")
 
 
-def test_the_report_fits_80_columns_and_has_a_dozen_examples(tmp_path, capsys):
-    for _, name in report.SCORES:
+def test_the_report_fits_80_columns_and_has_a_dozen_examples(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(report, "BOX", tmp_path)
+    for _, name in report.BOX_SCORES + report.SCORES + report.GERMAN_SCORES:
         write_scores(tmp_path / f"{name}.json", 0.3)
     (tmp_path / "facts.json").write_text(json.dumps({"lead_words": 6, "longest": {
         "id": "manual/perlapi.1", "words": 89722, "summary": "long " * 30}}))
@@ -211,20 +219,33 @@ def test_the_report_fits_80_columns_and_has_a_dozen_examples(tmp_path, capsys):
         "summary": " " + "word " * 40, "input_tokens": 212345, "windows": 208, "peak_memory_bytes": 2**30,
         "seconds": {"total": 12.3}}))
     rows = [row(f"package/lib{'x' * 30}{i}", "d", "real " * 12) for i in range(20)]
-    (tmp_path / "test.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    (tmp_path / "trained.jsonl").write_text("".join(json.dumps({"id": r["id"], "prediction": f" P{i}" + " word" * 30}) + "\n"
-                                                    for i, r in enumerate(rows)))
-    for part in (report.print_scores, report.print_examples, report.print_longest):
+    for name in ("test", "german-test"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    for name in ("box", "trained", "german-before", "german-after"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(
+            json.dumps({"id": r["id"], "prediction": f" P{i}-{name}" + " word" * 30}) + "\n" for i, r in enumerate(rows)))
+    digest = hashlib.sha256((tmp_path / "test.jsonl").read_bytes()).hexdigest()
+    (tmp_path / "data.json").write_text(json.dumps({"test_sha256": digest}))
+    for part, texts in ((report.print_box, ("comes with precis", "P0-box", "P11-box")), (report.print_scores, ("untrained",)),
+                        (report.print_examples, ("P0-trained", "P11-trained")), (report.print_longest, ("212,345", "208", "12.3")),
+                        (report.print_german, ("before", "after", "P5-german-before", "P5-german-after"))):
         part(tmp_path, tmp_path)
+        out = capsys.readouterr().out
+        assert max(map(len, out.split("\n"))) <= 80
+        assert all(text in out for text in texts), out
+        assert "P12" not in out and "\033" not in out
+        assert ("30.0 [25.0 35.0]" in out) is (part not in (report.print_examples, report.print_longest))
+    (tmp_path / "data.json").write_text(json.dumps({"test_sha256": "another"}))
+    report.print_box(tmp_path, tmp_path)
     out = capsys.readouterr().out
-    assert max(map(len, out.split("\n"))) <= 80
-    assert all(text in out for text in ("30.0 [25.0 35.0]", "212,345", "208", "1,024 MiB", "12.3", "P11"))
-    assert "P12" not in out and "\033" not in out
+    assert "has read some test rows" in out and "30.0 [25.0 35.0]" not in out and "P11-box" in out
 
 
-@pytest.mark.parametrize("trained, shuffled, passed", [(0.3, 0.149, True), (0.3, 0.151, False), (0.0, 0.0, False),
-                                                       (0.3, 0.0, True)])
-def test_the_verdict_asks_for_twice_the_control_of_a_full_run_alone(tmp_path, capsys, trained, shuffled, passed):
+@pytest.mark.parametrize("trained, shuffled, after, passed", [
+    (0.3, 0.149, 0.2, True), (0.3, 0.151, 0.2, False), (0.0, 0.0, 0.2, False), (0.3, 0.0, 0.2, True), (0.3, 0.1, 0.1, False)])
+def test_the_verdict_asks_for_twice_the_control_and_a_gain_of_a_full_run_alone(tmp_path, capsys, trained, shuffled, after, passed):
+    write_scores(tmp_path / "german-before.json", 0.1)
+    write_scores(tmp_path / "german-after.json", after)
     write_scores(tmp_path / "trained.json", trained)
     write_scores(tmp_path / "shuffled.json", shuffled)
     assert report.print_verdict(tmp_path, tmp_path, "judged") is passed

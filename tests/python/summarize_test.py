@@ -226,8 +226,9 @@ def test_errors(run, precis, sharp, tmp_path):
         assert all(word in done.stderr for word in words), done.stderr
         assert done.stdout == ""
 
-    fails(4, ["no model is named", "missing"], tmp_path / "missing", "x", input="")
-    fails(4, ["no model is named"], "a text in the place of a path " * 20, input="")
+    fails(3, ["no such file, and no such model", "missing"], tmp_path / "missing", "x", input="")
+    fails(3, ["File name too long"], "a text in the place of a path " * 20, input="")
+    fails(4, ["no config.json"], tmp_path, input="")
     fails(4, ["missing"], "--model", tmp_path / "missing", "-", input="")
     fails(3, ["missing.txt", "no such file"], model, tmp_path / "missing.txt")
     (tmp_path / "bad.jsonl").write_text('{"document": "a"\n', encoding="utf-8")
