@@ -15,10 +15,11 @@ fs::path default_model() {
   const fs::path model = program.parent_path().parent_path() / "share/precis/models/describe";
   const fs::path found = problem ? fs::path() : fs::canonical(model, problem);
   if (problem) {
-    throw Error(ErrorKind::kModel, {.what = "no model is named, and the one that comes with precis is missing",
-                                    .where = model.string(),
-                                    .found = problem.message(),
-                                    .hint = "name a model's directory as the first argument, or with --model"});
+    throw Error(ErrorKind::kModel,
+                {.what = "no model is named, and the one that comes with precis is missing",
+                 .where = model.string(),
+                 .found = problem.message(),
+                 .hint = "name a model's directory as the first argument, or with --model"});
   }
   return found;
 }

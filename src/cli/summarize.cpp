@@ -225,9 +225,8 @@ void add_summarize(CLI::App& app) {
       *app.add_subcommand("summarize", "Summarize documents of any length, the whole of each read");
   command.footer("Example:\n  precis summarize models/my-bart book.txt --num-beams 4 --max-new-tokens 200");
   command
-      .add_option(
-          "inputs", options->inputs,
-          "[MODEL] [FILE...|-]: a directory that comes first is the model; - is standard input")
+      .add_option("inputs", options->inputs,
+                  "[MODEL] [FILE...|-]: a directory that comes first is the model; - is standard input")
       ->check(not_empty());
   command.add_option("--model", options->model, "The model's directory; every other argument is then a file")
       ->check(not_empty());

@@ -6,7 +6,8 @@
 
 namespace precis::nn {
 
-// As at::empty() on the CPU; small ones are that.
+// As at::empty() on the CPU; small ones are that. Several may share a block, which is freed with the last of
+// them.
 at::Tensor empty_large(at::IntArrayRef sizes, at::ScalarType type);
 
 }  // namespace precis::nn
