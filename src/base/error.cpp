@@ -2,6 +2,7 @@
 #include "base/error.h"
 
 #include <cstring>
+#include <filesystem>
 #include <new>
 #include <utility>
 
@@ -63,6 +64,8 @@ Error::Error(ErrorKind kind, ErrorDetails details)
 ErrorKind kind_of(const std::exception& exception) {
   if (const auto* error = dynamic_cast<const Error*>(&exception)) return error->kind();
   if (dynamic_cast<const std::bad_alloc*>(&exception) != nullptr) return ErrorKind::kOutOfMemory;
+  // Of a path that can't be looked at: too long, a loop of links, a folder that may not be searched.
+  if (dynamic_cast<const std::filesystem::filesystem_error*>(&exception) != nullptr) return ErrorKind::kIo;
   // libtorch's CPU allocator has no exception type of its own.
   const bool out_of_memory = std::strstr(exception.what(), "can't allocate memory") != nullptr;
   return out_of_memory ? ErrorKind::kOutOfMemory : ErrorKind::kInternal;
@@ -70,6 +73,9 @@ ErrorKind kind_of(const std::exception& exception) {
 
 Error as_error(const std::exception& exception) {
   if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;
+  if (const auto* failure = dynamic_cast<const std::filesystem::filesystem_error*>(&exception)) {
+    return Error(ErrorKind::kIo, {.what = failure->code().message(), .where = failure->path1().string()});
+  }
   const ErrorKind kind = kind_of(exception);
   return Error(
       kind, {.what = kind == ErrorKind::kOutOfMemory ? "out of memory"

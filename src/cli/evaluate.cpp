@@ -151,11 +151,15 @@ void take_results(const Set& set, const std::vector<evaluate::ModelResult>& resu
 // The results would take the place of what they are made from.
 void refuse_own_input(const EvaluateOptions& options) {
   std::error_code ignored;
-  if (!std::filesystem::equivalent(options.output, options.data, ignored)) return;
-  throw Error(ErrorKind::kUsage, {.what = "the output is the data itself",
-                                  .where = "--output",
-                                  .found = options.output,
-                                  .hint = "choose another name"});
+  const auto refuse = [&](const char* what) {
+    throw Error(ErrorKind::kUsage,
+                {.what = what, .where = "--output", .found = options.output, .hint = "choose another name"});
+  };
+  if (std::filesystem::equivalent(options.output, options.data, ignored))
+    refuse("the output is the data itself");
+  if (std::filesystem::equivalent(parent_directory(options.output), options.model, ignored)) {
+    refuse("the output lies among the model's own files");
+  }
 }
 
 void evaluate_model(const EvaluateOptions& options) {

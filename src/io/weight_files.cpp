@@ -75,6 +75,9 @@ std::map<std::string, std::string> read_weight_map(const Path& index) {
     if (!shard.is_string()) refuse_shard(index, shard, "a shard's name must be a string");
     shard_of[name] = shard.get<std::string>();
   }
+  if (shard_of.empty()) {
+    throw Error(ErrorKind::kModel, {.what = "bad index: it names no weight", .where = index.string()});
+  }
   return shard_of;
 }
 

@@ -41,11 +41,11 @@ class WeightFiles {
   // The files' `__metadata__` together.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::vector<WeightFile>& files() const { return files_; }
+  const std::string& where() const;  // the first file, for messages
 
  private:
   explicit WeightFiles(std::vector<WeightFile> files);
   const Entry& entry(std::string_view name) const;
-  const std::string& where() const;
 
   std::vector<WeightFile> files_;
   std::map<std::string, Entry, std::less<>> entries_;

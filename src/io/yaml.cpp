@@ -53,6 +53,7 @@ class TreeBuilder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     check(mark, tag, anchor);
+    if (value.find('\0') != std::string::npos) refuse(where(mark), "a NUL character");
     if (expects_key()) return start_member(mark, value);
     YamlNode scalar = node(YamlNode::Kind::kScalar, mark);
     scalar.text = value;

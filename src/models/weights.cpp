@@ -39,6 +39,8 @@ std::string shape_text(at::IntArrayRef shape) {
   return text + "]";
 }
 
+at::Tensor bytes_of(const at::Tensor& weight) { return weight.flatten().view(at::kByte); }
+
 std::string list(const std::vector<std::string>& names) {
   std::string text;
   for (size_t i = 0; i < std::min(names.size(), kNamesShown); ++i) text += (i == 0 ? "" : ", ") + names[i];
@@ -106,7 +108,7 @@ void WeightReader::check_equal(const WeightInfo& first, const WeightInfo& second
   const bool same_bytes =
       first.begin == second.begin && files_.path_of(first.name) == files_.path_of(second.name);
   if (same_kind && same_bytes) return;
-  if (same_kind && at::equal(read(first).view(at::kByte), read(second).view(at::kByte))) return;
+  if (same_kind && at::equal(bytes_of(read(first)), bytes_of(read(second)))) return;
   throw Error(ErrorKind::kModel,
               {.what = "'" + first.name + "' and '" + second.name +
                        "', which the configuration ties, have different values",
@@ -144,7 +146,7 @@ at::Tensor WeightReader::take(const std::vector<std::string>& names, at::IntArra
 }
 
 void WeightReader::check_complete() const {
-  const std::string where = files_.files().front().path();
+  const std::string& where = files_.where();
   if (!misshapen_.empty()) {
     throw Error(ErrorKind::kModel, {.what = "weights of another shape than the configuration says",
                                     .where = where,

@@ -35,7 +35,12 @@ struct CheckpointEntry {
 // Directories named as checkpoints, valid or not, newest step first.
 std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& folder);
 
-// Removes what a killed run has left and proves that the folder can be written. Error{kIo}. Hold the lock.
+// The first line of config.yaml, by which a run knows its own.
+inline constexpr const char* kConfigHeader =
+    "# The configuration of the run in this folder, every default with it.\n";
+
+// Removes what a killed run has left and proves that the folder can be written. Error{kIo}, also where
+// something else has a name that a run would write to. Hold the lock.
 void prepare_folder(FileSystem& files, const std::filesystem::path& folder);
 
 // Error{kIo} where the folder's disk has fewer free bytes than `needed`.

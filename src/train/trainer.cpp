@@ -97,7 +97,7 @@ class Trainer {
     } else if (resumed) {
       log(sink_, LogLevel::kWarning, "the optimiser is another one: its state begins anew");
     }
-    replace_file(files_, folder_ / "config.yaml", config_to_yaml(config_, /*origins=*/false));
+    replace_file(files_, folder_ / "config.yaml", kConfigHeader + config_to_yaml(config_, /*origins=*/false));
     metrics_.emplace(files_, folder_ / "metrics.jsonl");
     tensorboard_.emplace(files_, folder_, resumed ? state_.step + 1 : 0);
     began_ = Clock::now();
@@ -132,7 +132,7 @@ class Trainer {
  private:
   // What is worth it is saved before an error ends the run.
   void leave(ErrorKind reason) {
-    const bool worth = reason != ErrorKind::kIo && !broken_;
+    const bool worth = reason != ErrorKind::kIo && !broken_ && !first_not_finite();
     if (state_.step > 0 && state_.step != saved_step_ && worth) save();
     write_event("end", {{"reason", name(reason)}});
   }
@@ -269,7 +269,23 @@ class Trainer {
     return best;
   }
 
+  // The name of a weight with values that are not finite.
+  std::optional<std::string> first_not_finite() const {
+    for (const auto& [name, tensor] : model_.parameters()) {
+      if (!at::isfinite(tensor.detach()).all().item<bool>()) return name;
+    }
+    return std::nullopt;
+  }
+
   void save() {
+    // Such a checkpoint would take the place of a good one.
+    if (const std::optional<std::string> broken = first_not_finite()) {
+      throw Error(
+          ErrorKind::kNonFinite,
+          {.what = "weight '" + *broken + "' holds values that are not finite: nothing is saved",
+           .where = "step " + std::to_string(state_.step),
+           .hint = "lower optimizer.learning_rate; the checkpoints before this step are as they were"});
+    }
     state_.seconds = seconds();
     state_.optimizer_steps = optimizer_->steps();
     // A new run takes the checkpoint it began with, its best perhaps, under its own name.
@@ -355,7 +371,9 @@ TrainOutcome train(const TrainRequest& request, FileSystem& files, const LogSink
   Setup setup = prepare(request.config, resumed ? resumed->path : fs::path(request.config.model), sink, stop,
                         observer.on_reading);
   TrainRequest resolved = request;
-  resolved.config.window = setup.window;  // what null meant, so that a resumed run compares it
+  // What null and the default meant: for a resumed run to compare, and for config.yaml to be run again.
+  resolved.config.window = setup.window;
+  resolved.config.validation.max_length = setup.generation.config.max_length;
   Trainer trainer(resolved, files, sink, stop, observer, std::move(setup), resumed);
   if (request.dry_run) return {};
   return trainer.run(resumed);

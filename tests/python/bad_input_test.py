@@ -123,6 +123,37 @@ def test_shards_outside_the_directory(fails, broken, tmp_path, target):
     fails(4, [target.rsplit("/", 1)[-1]], "summarize", broken, input="x")
 
 
+def test_an_index_of_nothing(fails, broken, tmp_path):
+    (broken / "model.safetensors").unlink()
+    (broken / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    for command in (["summarize", broken], ["convert", broken, tmp_path / "new"], ["inspect", broken, "--verify"]):
+        fails(4, ["model.safetensors.index.json", "names no weight"], *command, input="x")
+
+
+def test_tied_weights_of_rank_zero(fails, broken, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+    state = load_file(broken / "model.safetensors")
+    del state["model.shared.weight"]
+    torch.save({**state, "lm_head.weight": torch.ones(()), "model.encoder.embed_tokens.weight": torch.zeros(())},
+               broken / "pytorch_model.bin")
+    (broken / "model.safetensors").unlink()
+    fails(4, ["lm_head.weight", "model.encoder.embed_tokens.weight", "different values"], "summarize", broken, input="x")
+
+
+def test_values_beyond_the_type_they_are_converted_to(run, fails, precis, broken, tmp_path):
+    from safetensors.torch import load_file, save_file
+    state = {name: weight.double() for name, weight in load_file(broken / "model.safetensors").items()}
+    state["model.encoder.layers.0.fc1.weight"][1, 2] = 1e300
+    replace(broken / "model.safetensors", b"")
+    save_file(state, broken / "model.safetensors")
+    for dtype in ("float32", "bfloat16"):
+        fails(6, ["model.encoder.layers.0.fc1.weight", f"not finite in {dtype}"], "convert", broken, tmp_path / "new",
+              "--dtype", dtype)
+    assert not (tmp_path / "new").exists()
+    run([precis, "convert", broken, tmp_path / "new", "--dtype", "float64"])
+
+
 @pytest.mark.parametrize("field, value", [
     ("d_model", 0), ("d_model", -8), ("d_model", 2**40), ("d_model", 32.5), ("d_model", "32"), ("d_model", None),
     ("encoder_attention_heads", 5), ("decoder_attention_heads", 0), ("encoder_layers", 10**9), ("vocab_size", 9),
@@ -256,6 +287,7 @@ YAML = {
     "a word for a number": ("optimizer: {learning_rate: fast}\n", [":1", "learning_rate", "fast"]),
     "alias bomb": ("a: &a [x,x]\nb: &b [*a,*a]\n", [":1"]),
     "NUL": ("steps: 5\0\n", [":1"]),
+    "a NUL that is written out": ('output: "out\\0/hidden"\n', [":1:9", "NUL"]),
     "a list for a section": ("optimizer: [sgd]\n", [":1", "optimizer"]),
     "nothing": ("", []),
     "not UTF-8": (b"model: \xff\n", [":1"]),

@@ -210,15 +210,51 @@ def test_a_full_disk(world, ends, small_disk):
 
 
 def test_what_stands_in_the_output_folder_is_not_taken(world, tmp_path):
-    """A pipe in the place of the log, and somebody's file under the name of a link: told before the first step."""
+    """A pipe in the place of the log, and somebody's file under a name that a run writes to: told before the first step."""
     config = json.loads((world / "train.yaml").read_text())
-    for name, make in (("latest", lambda path: path.write_text("mine")), ("best", lambda path: path.mkdir()),
-                       ("metrics.jsonl", os.mkfifo)):
-        out = tmp_path / name
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    cases = [(name, lambda path: path.write_text("mine")) for name in
+             ("latest", ".lock", "metrics.jsonl", "config.yaml", "step-00000001")]
+    cases += [("best", lambda path: path.mkdir()), ("metrics.jsonl", os.mkfifo), (".lock", lambda path: path.symlink_to(mine)),
+              ("step-00000009", lambda path: path.symlink_to(path.name))]
+    for i, (name, make) in enumerate(cases):
+        out = tmp_path / f"{i}"
         out.mkdir()
         make(out / name)
+        before = os.lstat(out / name)
         assert str(out / name) in train(tmp_path, {**config, "output": str(out)}, expect=5).stderr
-        assert not checkpoints(out) and (out / name).exists() and not (out / name).is_symlink()
+        after = os.lstat(out / name)
+        assert (after.st_ino, after.st_size, after.st_mode) == (before.st_ino, before.st_size, before.st_mode)
+        assert not [path for path in out.glob("step-*") if path.is_dir()] and mine.read_text() == "mine"
+
+
+def test_the_written_configuration_runs_again_in_its_own_folder(world, ends, tmp_path):
+    ends(0, [], "train", world / "train.yaml", f"output={tmp_path / 'run'}")
+    ends(0, ["at the end of the run already"], "train", tmp_path / "run" / "config.yaml")
+    ends(0, [], "train", tmp_path / "run" / "config.yaml", "steps=3")
+    assert checkpoints(tmp_path / "run")[-1] == "step-00000003"
+
+
+def test_an_output_that_cannot_be_looked_at(world, ends, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for output in (tmp_path / "loop", tmp_path / "loop" / "x", tmp_path / ("x" * 5000)):
+        for more in ([], ["--dry-run"]):
+            ends(5, [tmp_path], "train", world / "train.yaml", f"output={output}", *more)
+
+
+@pytest.mark.parametrize("more", [[], ["checkpoint.every=1"], ["data.validation=ROWS", "validation.every=1"]])
+def test_weights_that_are_not_finite_take_no_checkpoints_place(world, ends, tmp_path, more):
+    """An update that overflows the weights, behind a good checkpoint of which one is kept."""
+    command = ["train", world / "train.yaml", f"output={tmp_path / 'run'}", "checkpoint.keep=1"]
+    ends(0, [], *command)
+    weights = bytes_of(tmp_path / "run" / "step-00000002")
+    more = [part.replace("ROWS", str(world / "rows.jsonl")) for part in more]
+    ends(6, ["not finite"], *command, "steps=6", "optimizer.learning_rate=1e30", "optimizer.weight_decay=1e10",
+         "schedule.name=constant", *more, "--allow-change", "optimizer", "--allow-change", "schedule")
+    assert checkpoints(tmp_path / "run") == ["step-00000002"]
+    assert bytes_of(tmp_path / "run" / "step-00000002") == weights
+    ends(0, [], *command, "steps=3", "--allow-change", "optimizer", "--allow-change", "schedule")
 
 
 def test_results_do_not_replace_the_data_they_are_made_from(world, ends, tmp_path):
@@ -230,6 +266,11 @@ def test_results_do_not_replace_the_data_they_are_made_from(world, ends, tmp_pat
         ends(2, ["--output: the output is the data itself"], "evaluate", world / "model", "--data", data, "--metrics", "loss",
              "--output", output)
     assert data.read_bytes() == (world / "rows.jsonl").read_bytes()
+    shutil.copytree(world / "model", tmp_path / "model")
+    for name in ("model.safetensors", "config.json", "predictions.jsonl"):
+        ends(2, ["--output: the output lies among the model's own files"], "evaluate", tmp_path / "model", "--data", data,
+             "--metrics", "loss", "--output", tmp_path / "model" / name)
+    assert (tmp_path / "model/config.json").read_bytes() == (world / "model/config.json").read_bytes()
 
 
 def test_weights_that_are_cut_in_use(world, ends, precis, tmp_path):
