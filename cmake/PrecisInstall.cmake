@@ -32,7 +32,7 @@ install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/precis DESTINATION include)
 # The program looks for its model in ../share/precis/models: here that of the sources, there a copy.
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/share/precis)
 file(CREATE_LINK ${CMAKE_SOURCE_DIR}/models ${CMAKE_BINARY_DIR}/share/precis/models SYMBOLIC)
-install(DIRECTORY ${CMAKE_SOURCE_DIR}/models DESTINATION share/precis)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/models/describe DESTINATION share/precis/models)
 
 include(CMakePackageConfigHelpers)
 configure_file(${CMAKE_SOURCE_DIR}/cmake/PrecisConfig.cmake.in ${CMAKE_BINARY_DIR}/PrecisConfig.cmake @ONLY)

@@ -93,7 +93,7 @@ std::string WeightReader::resolve(const std::string& name) const {
 at::Tensor WeightReader::read(const WeightInfo& info) const {
   for (const TypeRow& candidate : kTypes) {
     if (candidate.weight != info.type) continue;
-    at::Tensor tensor = nn::empty_large(info.shape, candidate.scalar);
+    at::Tensor tensor = nn::empty_weight(info.shape, candidate.scalar);
     files_.read(info.name, tensor.data_ptr(), static_cast<size_t>(info.bytes));
     return tensor;
   }

@@ -1,4 +1,4 @@
-// Blocks of whole pages of 2 MiB, each shared by the tensors that are cut from it.
+// MADV_HUGEPAGE, and blocks of whole pages of 2 MiB that weights are cut from.
 #include "nn/large_tensor.h"
 
 #include <sys/mman.h>
@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <vector>
 
 namespace precis::nn {
 
@@ -30,7 +31,7 @@ class Block {
     const size_t start = reinterpret_cast<size_t>(mapped_);
     begin_ = static_cast<std::byte*>(mapped_) + (round_up(start, kPage) - start);
     left_ = bytes;
-    madvise(begin_, bytes, MADV_HUGEPAGE);  // a wish, no more
+    madvise(begin_, bytes, MADV_HUGEPAGE);  // a wish
   }
   ~Block() { munmap(mapped_, bytes_); }
   Block(const Block&) = delete;
@@ -75,11 +76,22 @@ Share take(size_t bytes) {
 }  // namespace
 
 at::Tensor empty_large(at::IntArrayRef sizes, at::ScalarType type) {
-  const size_t bytes = static_cast<size_t>(c10::multiply_integers(sizes)) * c10::elementSize(type);
+  const at::Tensor tensor = at::empty(sizes, type);
+  const size_t start = reinterpret_cast<size_t>(tensor.data_ptr());
+  const size_t begin = round_up(start, kPage), end = (start + tensor.nbytes()) / kPage * kPage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a wish, no more
+  return tensor;
+}
+
+at::Tensor empty_weight(at::IntArrayRef sizes, at::ScalarType type) {
+  std::vector<int64_t> room = sizes.vec();
+  if (sizes.size() == 2) room.front() = (sizes.front() + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
+  const size_t bytes = static_cast<size_t>(c10::multiply_integers(room)) * c10::elementSize(type);
   if (bytes < kLarge) return at::empty(sizes, type);
   Share share = take(bytes);
-  return at::from_blob(
-      share.data, sizes, [block = std::move(share.block)](void*) {}, type);
+  const at::Tensor tensor = at::from_blob(
+      share.data, room, [block = std::move(share.block)](void*) {}, type);
+  return tensor.narrow(0, 0, sizes.front());
 }
 
 }  // namespace precis::nn

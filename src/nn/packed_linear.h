@@ -21,6 +21,14 @@ struct PackedWeight {
 // processors than the kernel is made for.
 PackedWeight pack_weight(const at::Tensor& weight);
 
+// The same of one weight, in the memory of the weight itself where that is the weight's alone and has the
+// room for panels: one of nn::empty_large(), or of a multiple of sixteen outputs. A copy otherwise. The
+// weight is undefined afterwards.
+PackedWeight pack_in_place(at::Tensor& weight);
+
+// Rows [.., in] of the weight at ids [..], int64, in the weight's type.
+at::Tensor packed_rows(const PackedWeight& weight, const at::Tensor& ids);
+
 // What pack_weight() answers, without its work.
 bool can_pack(const at::Tensor& weight);
 

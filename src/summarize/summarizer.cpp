@@ -66,10 +66,12 @@ LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dt
   const Clock::time_point start = Clock::now();
   // Weights are read from the disk's cache, a tokenizer is parsed: beside one another where two threads may
   // run.
-  const std::launch how = at::get_num_threads() > 1 ? std::launch::async : std::launch::deferred;
+  // With both, a thread that can't be started is no error.
+  const std::launch how =
+      at::get_num_threads() > 1 ? std::launch::async | std::launch::deferred : std::launch::deferred;
   std::future<Tokenizer> tokenizer = std::async(how, [&] { return Tokenizer::load(directory); });
   models::BartModel model = models::load_model(directory, dtype, sink);
-  model.pack_decoder();
+  model.pack_for_inference();
   return {directory, std::move(model), tokenizer.get(), seconds_since(start)};
 }
 

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "nn/large_tensor.h"
+
 namespace precis::nn {
 namespace {
 
@@ -55,6 +58,38 @@ TEST(PackedLinear, TakesWeightsOfAnyStrides) {
   EXPECT_TRUE(is_product(packed_linear(x, pack_weight(weights), at::Tensor()), x, weights, at::Tensor()));
   const at::Tensor across = at::randn({6, 40, 21}).transpose(1, 2);
   EXPECT_TRUE(is_product(packed_linear(x, pack_weight(across), at::Tensor()), x, across, at::Tensor()));
+}
+
+TEST(PackedLinear, TakesTheWeightsOwnMemory) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    for (const int64_t outputs : {16, 320, 1000, 1009}) {
+      SCOPED_TRACE(testing::Message() << outputs << " outputs of " << type);
+      const at::Tensor values = at::randn({outputs, 100}).to(type), x = at::randn({5, 100}).to(type);
+      at::Tensor large = empty_weight(values.sizes(), type), small = values.clone(),
+                 across = values.t().clone().t();
+      large.copy_(values);
+      const void* memory = large.data_ptr();
+      const PackedWeight copied = pack_weight(values), packed = pack_in_place(large);
+      EXPECT_FALSE(large.defined());
+      EXPECT_EQ(packed.panels.data_ptr() == memory, values.nbytes() >= size_t{64} << 10 || outputs % 16 == 0);
+      EXPECT_TRUE(at::equal(packed.panels, copied.panels));
+      EXPECT_TRUE(at::equal(pack_in_place(small).panels, copied.panels));   // no room where outputs are odd
+      EXPECT_TRUE(at::equal(pack_in_place(across).panels, copied.panels));  // rows apart
+    }
+  }
+}
+
+TEST(PackedLinear, GivesItsRowsBack) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor weight = at::randn({1009, 70}).to(type);
+    const at::Tensor ids = at::randint(1009, {30, 11}, at::kLong);
+    EXPECT_TRUE(at::equal(packed_rows(pack_weight(weight), ids), at::embedding(weight, ids)));
+  }
+  for (const int64_t id : {-1, 3}) {
+    EXPECT_THROW(packed_rows(pack_weight(at::ones({3, 4})), at::full({1}, id, at::kLong)), Error);
+  }
+  EXPECT_EQ(packed_rows(pack_weight(at::ones({3, 4})), at::empty({0, 2}, at::kLong)).sizes(),
+            at::IntArrayRef({0, 2, 4}));
 }
 
 TEST(PackedLinear, GivesARowTheSameResultWhateverIsBesideIt) {

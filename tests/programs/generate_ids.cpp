@@ -69,7 +69,7 @@ int run(const std::string& path) {
   const std::string directory = request.at("model").get<std::string>();
   const at::ScalarType dtype = request.at("dtype") == "float64" ? at::kDouble : at::kFloat;
   models::BartModel model = models::BartModel::load(directory, dtype);
-  model.pack_decoder();
+  model.pack_for_inference();
   const std::vector<Batch> batches =
       encode(model, request.at("documents"), request.at("window").get<int64_t>());
   for (const Json& options : request.at("cases")) {

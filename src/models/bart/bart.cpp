@@ -2,6 +2,7 @@
 #include "models/bart/bart.h"
 
 #include <cmath>
+#include <limits>
 
 #include "base/random.h"
 
@@ -136,7 +137,9 @@ std::vector<std::pair<std::string, at::Tensor>> BartModel::state() const {
 
 at::Tensor BartModel::embed(const at::Tensor& token_weight, const at::Tensor& position_weight,
                             const LayerNorm& norm, const at::Tensor& ids_BS, int64_t first_position) const {
-  at::Tensor states = at::embedding(token_weight, ids_BS, config_.pad_token_id);
+  // A tied embedding that was packed is the head's weight alone.
+  at::Tensor states = token_weight.defined() ? at::embedding(token_weight, ids_BS, config_.pad_token_id)
+                                             : nn::packed_rows(head_.packed, ids_BS).to(dtype_);
   if (config_.scale_embedding) states = states.mul(std::sqrt(static_cast<double>(config_.d_model)));
   const at::Tensor positions = position_weight.narrow(0, first_position + kPositionOffset, ids_BS.size(1));
   return apply(norm, states + positions);
@@ -207,8 +210,18 @@ void DecoderCache::reorder(const at::Tensor& rows_B) {
 }
 
 void BartModel::pack_decoder() {
-  for (DecoderLayer& layer : decoder_layers_) pack(layer, activation_type_);
-  pack(head_, activation_type_);
+  for (DecoderLayer& layer : decoder_layers_) pack(layer, activation_type_, /*in_place=*/false);
+  pack(head_, activation_type_, /*in_place=*/false);
+}
+
+void BartModel::pack_for_inference() {
+  constexpr int64_t kAnyRows = std::numeric_limits<int64_t>::max();
+  const bool always = nn::can_pack(head_.weight) && nn::packed_is_faster(kAnyRows, activation_type_);
+  if (!always || activation_type_ != dtype_) return pack_decoder();
+  parameters_.clear();  // the last to hold the weights but for the layers
+  if (config_.tie_word_embeddings) shared_VD_ = encoder_tokens_VD_ = decoder_tokens_VD_ = at::Tensor();
+  for (DecoderLayer& layer : decoder_layers_) pack(layer, activation_type_, /*in_place=*/true);
+  pack(head_, activation_type_, /*in_place=*/true);
 }
 
 void BartModel::unpack_decoder() {

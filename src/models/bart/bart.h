@@ -57,7 +57,7 @@ class BartModel {
   // weights, bfloat16. Norms and what goes past the products are in the weights' type, as under autocast.
   at::ScalarType activation_type() const { return activation_type_; }
   void compute_in(at::ScalarType type);
-  at::Device device() const { return parameters_.front().second.device(); }
+  at::Device device() const { return encoder_positions_.device(); }
 
   // Every trainable tensor once, under its Hugging Face name, in a fixed order: tied weights appear under
   // `model.shared.weight` alone, which is not here where they are not tied: nothing reads it then. The
@@ -87,6 +87,10 @@ class BartModel {
   // the weights have changed.
   void pack_decoder();
   void unpack_decoder();
+  // The same for a model that only encodes and decodes from now on, in the memory of the weights themselves
+  // where the packed product is the faster one for any number of rows: parameters(), state() and
+  // output_weight_VD() have nothing to give then.
+  void pack_for_inference();
 
   // The output head: logits = hidden weight' + bias.
   const at::Tensor& output_weight_VD() const;

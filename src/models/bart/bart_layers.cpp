@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "nn/large_tensor.h"
 #include "nn/linear.h"
 #include "nn/packed_linear.h"
 
@@ -73,17 +74,30 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x) {
   return nn::linear(x, linear.weight, linear.bias);
 }
 
-void pack(Linear& linear, at::ScalarType type) { linear.packed = nn::pack_weight(linear.weight.to(type)); }
+void pack(Linear& linear, at::ScalarType type, bool in_place) {
+  if (in_place) {
+    at::Tensor weight = std::exchange(linear.weight, at::Tensor()).to(type);
+    linear.packed = nn::pack_in_place(weight);
+  } else {
+    linear.packed = nn::pack_weight(linear.weight.to(type));
+  }
+}
 
-void pack(DecoderLayer& layer, at::ScalarType type) {
+void pack(DecoderLayer& layer, at::ScalarType type, bool in_place) {
   AttentionWeights& self = layer.self_attention;
   const at::NoGradGuard no_grad;
-  self.joint.packed =
-      nn::pack_weight(at::cat({self.query.weight, self.key.weight, self.value.weight}).to(type));
+  at::Tensor joint = nn::empty_weight({3 * self.query.weight.size(0), self.query.weight.size(1)},
+                                      self.query.weight.scalar_type());
+  at::cat_out(joint, {self.query.weight, self.key.weight, self.value.weight});
+  joint = joint.to(type);
+  self.joint.packed = nn::pack_in_place(joint);
   self.joint.bias = at::cat({self.query.bias, self.key.bias, self.value.bias});
+  if (in_place) {
+    for (Linear* linear : {&self.query, &self.key, &self.value}) linear->weight = at::Tensor();
+  }
   for (Linear* linear : {&self.output, &layer.cross_query, &layer.cross_output, &layer.feed_forward.inner,
                          &layer.feed_forward.outer}) {
-    pack(*linear, type);
+    pack(*linear, type, in_place);
   }
 }
 

@@ -78,10 +78,11 @@ enum DropoutSite : uint64_t {
 at::Tensor apply(const Linear& linear, const at::Tensor& x);
 at::Tensor apply(const LayerNorm& norm, const at::Tensor& x);
 
-// Packs what a decoder step multiplies with, in the type of the states. The packed weights are copies: they
-// must be made again, or taken away, when the weights change.
-void pack(Linear& linear, at::ScalarType type);
-void pack(DecoderLayer& layer, at::ScalarType type);
+// Packs what a decoder step multiplies with, in the type of the states. The packed weights are copies, to be
+// made again, or taken away, when the weights change; or, in place, they take the weights' own memory, and
+// the weights are undefined from then on.
+void pack(Linear& linear, at::ScalarType type, bool in_place);
+void pack(DecoderLayer& layer, at::ScalarType type, bool in_place);
 void unpack(DecoderLayer& layer);
 
 at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
