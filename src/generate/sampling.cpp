@@ -78,7 +78,7 @@ at::Tensor below_eta(const at::Tensor& scores_RV, double epsilon, int64_t least)
 }
 
 // In (0, 1).
-double uniform(uint64_t key) { return (static_cast<double>(mix64(key) >> 11) + 0.5) * 0x1p-53; }
+double uniform(uint64_t key) { return (static_cast<double>(mix64(key) >> 12) + 0.5) * 0x1p-52; }
 
 }  // namespace
 
