@@ -1,6 +1,7 @@
 """Bad input through the program: each gets its exit code, a message that names the place, and leaves nothing behind.
 The readers' own tests (tests/io, tests/text, tests/data) go through more cases; these see that the commands use them."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -11,11 +12,12 @@ import subprocess
 import time
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
-from train_support import train, write_model, write_rows
+from train_support import checkpoints, events, train, write_model, write_rows
 
-LIMIT = 4 * 2**30  # bytes of address space for what must not allocate from a length in a file
+LIMIT = 2**30  # bytes of address space for what must not allocate from a length in a file
 
 
 @pytest.fixture(scope="module")
@@ -76,36 +78,76 @@ def changed(data, **fields):
     return with_header(header, body)
 
 
-SAFETENSORS = {
-    "length 0": lambda d: b"",
-    "3 bytes": lambda d: d[:3],
-    "7 bytes": lambda d: d[:7],
-    "length 2^64 - 1": lambda d: struct.pack("<Q", 2**64 - 1) + d[8:],
-    "length beyond the file": lambda d: struct.pack("<Q", len(d)) + d[8:],
-    "length above 100 MB": lambda d: struct.pack("<Q", 10**8 + 1) + d[8:],
-    "cut": lambda d: d[:len(d) // 2],
-    "cut by one": lambda d: d[:-1],
-    "not UTF-8": lambda d: with_header(b'{"\xff": 1}', b""),
-    "not JSON": lambda d: with_header(b"{" * 20, b""),
-    "not an object": lambda d: with_header(b"[1, 2]", b""),
-    "a million deep": lambda d: with_header(b'{"a":' * 10**6, b""),
-    "duplicate names": lambda d: with_header(
-        b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}', b""),
-    "negative offset": lambda d: changed(d, data_offsets=[-8, 0]),
-    "offsets beyond": lambda d: changed(d, data_offsets=[0, 2**62]),
-    "shape overflow": lambda d: changed(d, shape=[2**33, 2**33]),
-    "another shape": lambda d: changed(d, shape=[7, 7]),
-    "unknown dtype": lambda d: changed(d, dtype="F31"),
-    "dtype mismatch": lambda d: changed(d, dtype="I64"),
+def moved(data, by):
+    """The last weight lies so many bytes further on, where the file then ends."""
+    header, body = header_and_data(data)
+    name = max((name for name in header if name != "__metadata__"), key=lambda name: header[name]["data_offsets"])
+    header[name]["data_offsets"] = [offset + by for offset in header[name]["data_offsets"]]
+    return with_header(header, body + bytes(by) if by > 0 else body[:by])
+
+
+SAFETENSORS = {  # name: (words, what makes it of good bytes)
+    "no bytes": ("not a safetensors file", lambda d: b""),
+    "3 bytes": ("not a safetensors file", lambda d: d[:3]),
+    "7 bytes": ("not a safetensors file", lambda d: d[:7]),
+    "length 0": ("bad safetensors header", lambda d: struct.pack("<Q", 0) + d[8:]),
+    "length 2^64 - 1": ("header too long", lambda d: struct.pack("<Q", 2**64 - 1) + d[8:]),
+    "length beyond the file": ("header beyond the file's end", lambda d: struct.pack("<Q", len(d)) + d[8:]),
+    "length above 100 MB": ("header too long", lambda d: struct.pack("<Q", 10**8 + 1) + d[8:]),
+    "cut": ("beyond the file's end", lambda d: d[:len(d) // 2]),
+    "cut by one": ("beyond the file's end", lambda d: d[:-1]),
+    "one byte more": ("belong to no weight", lambda d: d + b"x"),
+    "not UTF-8": ("invalid UTF-8", lambda d: with_header(b'{"\xff": 1}', b"")),
+    "not JSON": ("bad JSON", lambda d: with_header(b"{" * 20, b"")),
+    "not an object": ("bad safetensors header", lambda d: with_header(b"[1, 2]", b"")),
+    "a million deep": ("nested too deeply", lambda d: with_header(b'{"a":' * 10**6, b"")),
+    "duplicate names": ("duplicate key", lambda d: with_header(
+        b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}', b"")),
+    "negative offset": ("bad data_offsets", lambda d: changed(d, data_offsets=[-8, 0])),
+    "offsets backwards": ("begin <= end", lambda d: changed(d, data_offsets=[8, 0])),
+    "overlapping": ("overlap", lambda d: moved(d, -4)),
+    "a hole": ("belong to no weight before", lambda d: moved(d, 4)),
+    "offsets far beyond": ("belong to no weight before", lambda d: changed(d, shape=[2**57], data_offsets=[2**61, 2**61 + 2**60])),
+    "shape overflow": ("shape too large", lambda d: changed(d, shape=[2**33, 2**33])),
+    "another shape": ("don't match", lambda d: changed(d, shape=[7, 7])),
+    "unknown dtype": ("unknown dtype", lambda d: changed(d, dtype="F31")),
+    "dtype mismatch": ("don't match", lambda d: changed(d, dtype="I64")),
 }
 
 
 @pytest.mark.parametrize("name", SAFETENSORS)
 def test_weights(fails, broken, name):
+    words, change = SAFETENSORS[name]
     path = broken / "model.safetensors"
-    replace(path, SAFETENSORS[name](path.read_bytes()))
-    for command in (["summarize", broken], ["inspect", broken, "--verify"]):
-        fails(4, ["model.safetensors"], *command, input="x", preexec_fn=limit_memory)
+    replace(path, change(path.read_bytes()))
+    fails(4, ["model.safetensors", words], "summarize", broken, input="x", preexec_fn=limit_memory)
+
+
+def test_every_command_that_reads_weights_checks_them(fails, broken, tmp_path):
+    replace(broken / "model.safetensors", (broken / "model.safetensors").read_bytes()[:-1])
+    write_rows(tmp_path / "rows.jsonl", [{"document": "an the", "summary": "on"}])
+    (tmp_path / "run.yaml").write_text(json.dumps({"model": str(broken), "output": str(tmp_path / "run"),
+                                                   "data": {"train": [str(tmp_path / "rows.jsonl")]}}))
+    for command in (["inspect", broken], ["inspect", broken / "model.safetensors"], ["convert", broken, tmp_path / "new"],
+                    ["evaluate", broken, "--data", tmp_path / "rows.jsonl"], ["train", tmp_path / "run.yaml"],
+                    ["bench", broken, "--tasks", "encode", "--repeats", "1"]):
+        fails(4, ["model.safetensors", "beyond the file's end"], *command)
+    assert not (tmp_path / "new").exists() and not checkpoints(tmp_path / "run")
+
+
+def test_weights_without_elements_and_of_rank_zero(run, precis, broken):
+    """Beside those of the model they are left out, and the model's are read as before."""
+    command = [precis, "summarize", broken, "-", "--max-length", "12"]
+    before = run(command, input="an the of").stdout
+    state = load_file(broken / "model.safetensors")
+    (broken / "model.safetensors").unlink()
+    save_file({**state, "a.empty": torch.zeros(0, 3), "z.empty": torch.zeros(0), "a.scalar": torch.ones(())},
+              broken / "model.safetensors")
+    done = run(command, input="an the of")
+    assert done.stdout == before and "left out: a.empty, a.scalar, z.empty" in done.stderr
+    report = json.loads(run([precis, "inspect", broken, "--verify", "--format", "json"]).stdout)
+    shapes = {tensor["name"]: tensor["shape"] for tensor in report["weights"]["tensors"]}
+    assert (shapes["a.empty"], shapes["z.empty"], shapes["a.scalar"]) == ([0, 3], [0], [])
 
 
 def limit_memory():
@@ -113,14 +155,39 @@ def limit_memory():
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
 
 
-@pytest.mark.parametrize("target", ["../x.safetensors", "/etc/passwd", "link.safetensors", "missing.safetensors"])
-def test_shards_outside_the_directory(fails, broken, tmp_path, target):
+class Openings:
+    """Counts how often a file is opened (inotify)."""
+
+    def __init__(self, path):
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.descriptor = libc.inotify_init1(os.O_NONBLOCK)
+        if libc.inotify_add_watch(self.descriptor, os.fsencode(path), 0x20) < 0:  # IN_OPEN
+            raise OSError(ctypes.get_errno(), "inotify_add_watch")
+
+    def take(self):
+        try:
+            return len(os.read(self.descriptor, 4096)) // 16
+        except BlockingIOError:
+            return 0
+
+
+@pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_shards_outside_the_directory(fails, broken, tmp_path, index):
+    """Refused by their names, and by where a link leads, before anything is opened."""
     names = header_and_data((broken / "model.safetensors").read_bytes())[0]
-    (broken / "model.safetensors").rename(tmp_path / "x.safetensors")
-    (broken / "link.safetensors").symlink_to(tmp_path / "x.safetensors")
-    (broken / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {name: target for name in names if name != "__metadata__"}}))
-    fails(4, [target.rsplit("/", 1)[-1]], "summarize", broken, input="x")
+    outside = tmp_path / "x.safetensors"
+    (broken / "model.safetensors").rename(outside)
+    (broken / "link.safetensors").symlink_to(outside)
+    (broken / "up").symlink_to("..")
+    openings = Openings(outside)
+    for target, words in {"../x.safetensors": "plain name", str(outside): "plain name", "/etc/passwd": "plain name",
+                          "up/x.safetensors": "plain name", "link.safetensors": "link out of the model directory",
+                          "up": "no regular file", "missing.safetensors": "missing shard"}.items():
+        (broken / index).write_text(json.dumps({"weight_map": {name: target for name in names if name != "__metadata__"}}))
+        fails(4, [index, words, target], "summarize", broken, input="x")
+    assert openings.take() == 0
+    outside.read_bytes()
+    assert openings.take() == 1
 
 
 def test_an_index_of_nothing(fails, broken, tmp_path):
@@ -131,8 +198,6 @@ def test_an_index_of_nothing(fails, broken, tmp_path):
 
 
 def test_tied_weights_of_rank_zero(fails, broken, tmp_path):
-    import torch
-    from safetensors.torch import load_file
     state = load_file(broken / "model.safetensors")
     del state["model.shared.weight"]
     torch.save({**state, "lm_head.weight": torch.ones(()), "model.encoder.embed_tokens.weight": torch.zeros(())},
@@ -142,7 +207,6 @@ def test_tied_weights_of_rank_zero(fails, broken, tmp_path):
 
 
 def test_values_beyond_the_type_they_are_converted_to(run, fails, precis, broken, tmp_path):
-    from safetensors.torch import load_file, save_file
     state = {name: weight.double() for name, weight in load_file(broken / "model.safetensors").items()}
     state["model.encoder.layers.0.fc1.weight"][1, 2] = 1e300
     replace(broken / "model.safetensors", b"")
@@ -154,17 +218,39 @@ def test_values_beyond_the_type_they_are_converted_to(run, fails, precis, broken
     run([precis, "convert", broken, tmp_path / "new", "--dtype", "float64"])
 
 
-@pytest.mark.parametrize("field, value", [
-    ("d_model", 0), ("d_model", -8), ("d_model", 2**40), ("d_model", 32.5), ("d_model", "32"), ("d_model", None),
-    ("encoder_attention_heads", 5), ("decoder_attention_heads", 0), ("encoder_layers", 10**9), ("vocab_size", 9),
-    ("vocab_size", 2**40), ("max_position_embeddings", -1), ("encoder_ffn_dim", True), ("scale_embedding", "yes"),
-    ("activation_function", "gloo"), ("dropout", "x"), ("model_type", 7), ("eos_token_id", 10**6),
-    ("pad_token_id", -5)])
-def test_config(fails, broken, field, value):
+SIZE = "a whole number from 1 to "
+ID = "a whole number from 0 to 270"
+CONFIGS = [
+    ("d_model", 0, SIZE), ("d_model", -8, SIZE), ("d_model", 2**40, SIZE), ("d_model", 32.5, SIZE), ("d_model", "32", SIZE),
+    ("d_model", None, SIZE), ("d_model", [32], SIZE), ("encoder_attention_heads", 5, "a divisor of d_model = 32"),
+    ("decoder_attention_heads", 0, SIZE), ("encoder_layers", 10**9, SIZE), ("vocab_size", 2**40, SIZE),
+    ("max_position_embeddings", -1, SIZE), ("encoder_ffn_dim", True, SIZE), ("scale_embedding", "yes", "true or false"),
+    ("activation_function", "gloo", "one of gelu, "), ("dropout", "x", "a number from 0 to below 1"),
+    ("dropout", 1e300, "a number from 0 to below 1"), ("model_type", 7, '"bart"'), ("eos_token_id", 10**6, ID),
+    ("pad_token_id", -5, ID)]
+
+
+@pytest.mark.parametrize("field, value, expected", CONFIGS)
+def test_config(fails, broken, field, value, expected):
     edit(broken / "config.json", **{field: value})
-    for command in (["summarize", broken], ["evaluate", broken, "--data", "-"]):
-        fails(4, ["config.json" if field != "vocab_size" or value != 9 else "vocab", field], *command, input="x",
+    words = [f"config.json: bad value of {field}; expected {expected}", f", found {json.dumps(value)}\n"]
+    fails(4, words, "summarize", broken, input="x", preexec_fn=limit_memory)
+
+
+def test_a_config_that_the_weights_do_not_fit(fails, broken, tmp_path):
+    """Each size in its range, and together a model of petabytes: nothing of it is allocated."""
+    write_rows(tmp_path / "rows.jsonl", [{"document": "an the", "summary": "on"}])
+    commands = [["summarize", broken, tmp_path / "rows.jsonl"], ["evaluate", broken, "--data", tmp_path / "rows.jsonl"],
+                ["convert", broken, tmp_path / "new"], ["inspect", broken, "--verify"]]
+    edit(broken / "config.json", vocab_size=300)
+    for command in commands:
+        fails(4, ["model.safetensors", "model.shared.weight is [271, 32], the configuration says [300, 32]"], *command)
+    edit(broken / "config.json", d_model=65536, encoder_layers=1024, decoder_layers=1024, vocab_size=2**24,
+         encoder_ffn_dim=2**20, decoder_ffn_dim=2**20, max_position_embeddings=2**24)
+    for command in commands:
+        fails(4, ["model.shared.weight is [271, 32], the configuration says [16777216, 65536]"], *command,
               preexec_fn=limit_memory)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("text, words", [
@@ -214,7 +300,9 @@ JSON_LINES = {  # name: (line, place in the message)
     "not an object": ('["x"]', ":2"),
     "duplicate key": ('{"document": "x", "document": "y", "summary": "z"}', ":2:"),
     "two values": ('{"document": "x", "summary": "z"} {}', ":2:"),
-    "lone surrogate": ('{"document": "\\ud83d", "summary": "z"}', ":2:"),
+    "lone surrogate": ('{"document": "\\ud83d", "summary": "z"}', ":2:15: lone surrogate"),
+    "not UTF-8": ('{"document": "an \udce9", "summary": "z"}', ":2:18: invalid UTF-8; found byte 0xE9 at byte offset 57"),
+    "a BOM": ('\ufeff{"document": "x", "summary": "z"}', ":2:1: bad JSON: a byte order mark"),
 }
 
 
@@ -223,7 +311,7 @@ def test_json_lines(fails, model, tmp_path, name):
     line, place = JSON_LINES[name]
     path = tmp_path / "rows.jsonl"
     good = '{"document": "an the", "summary": "on"}'
-    path.write_text(f"{good}\n{line}\n{good}\n", encoding="utf-8")
+    path.write_text(f"{good}\n{line}\n{good}\n", encoding="utf-8", errors="surrogateescape")
     output = tmp_path / "out"
     fails(3, [f"rows.jsonl{place}"], "evaluate", model, "--data", path, "--output", output)
     assert not output.exists()
@@ -269,37 +357,47 @@ def test_summaries_matter_only_where_they_are_used(run, fails, precis, model, tm
     run([precis, *learn, "--summary-field", "gist"])
 
 
-def test_json_lines_of_other_editors(run, precis, model, tmp_path):
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=ascii)
+def test_json_lines_of_other_editors(run, precis, model, tmp_path, end):
     """A BOM, CRLF, blank lines, no last newline, separators of Unicode within strings."""
     rows = [{"document": "an\u2028the", "summary": "on"}, {"document": "the", "summary": "in"}]
-    text = "\r\n\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    text = (end + " \t" + end + end).join(json.dumps(row, ensure_ascii=False) for row in rows)
     (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
     done = run([precis, "evaluate", model, "--data", tmp_path / "rows.jsonl", "--metrics", "loss", "--format", "json"])
     assert json.loads(done.stdout)["documents"] == 2
+    config = {"model": str(model), "output": str(tmp_path / "run"), "data": {"train": [str(tmp_path / "rows.jsonl")]}, "steps": 1}
+    train(tmp_path, config)
+    assert events(tmp_path / "run", "start")[0]["training_documents"] == 2
 
 
+BOMB = "a: &a [x, x]\n" + "".join(f"{chr(c)}: &{chr(c)} [*{chr(c - 1)}, *{chr(c - 1)}]\n" for c in range(ord("b"), ord("z")))
+# What is no YAML for us, whichever file it stands in; then the keys and values of each.
+BOTH = {
+    "duplicate key": ("seed: 5\nseed: 6\n", [":2:1", "duplicate key 'seed'; first on line 1"]),
+    "tab": ("model:\n\tname: x\n", [":2:1: a tab"]),
+    "octal": ("seed: 010\n", [":1:", "'seed'", "found '010'"]),
+    "float for an integer": ("seed: 1e-5\n", [":1:", "'seed'", "found '1e-5'"]),
+    "alias bomb": (BOMB, [":1:4: anchors are not supported"]),
+    "NUL": ("seed: 5\0\n", [":1:8: a NUL byte"]),
+    "unknown key": ("sede: 5\n", [":1", "unknown key 'sede'", "did you mean 'seed'"]),
+    "not UTF-8": (b"seed: \xff\n", [":1:7: invalid UTF-8; found byte 0xFF"]),
+}
 YAML = {
-    "unknown key": ("stepz: 5\n", [":1", "stepz", "did you mean 'steps'"]),
-    "duplicate key": ("steps: 5\nsteps: 6\n", [":2", "steps"]),
-    "tab": ("optimizer:\n\tname: sgd\n", [":2"]),
-    "octal": ("steps: 010\n", [":1", "010"]),
-    "float for an integer": ("steps: 1e-5\n", [":1", "1e-5"]),
+    "nothing": ("", ["'model' is missing"]),
     "a word for a number": ("optimizer: {learning_rate: fast}\n", [":1", "learning_rate", "fast"]),
-    "alias bomb": ("a: &a [x,x]\nb: &b [*a,*a]\n", [":1"]),
-    "NUL": ("steps: 5\0\n", [":1"]),
+    "a key of a section twice": ("batch: {documents: 1, documents: 2}\n", [":1:23", "duplicate key 'documents'"]),
     "a NUL that is written out": ('output: "out\\0/hidden"\n', [":1:9", "NUL"]),
     "a list for a section": ("optimizer: [sgd]\n", [":1", "optimizer"]),
-    "nothing": ("", []),
-    "not UTF-8": (b"model: \xff\n", [":1"]),
 }
 
 
-@pytest.mark.parametrize("name", YAML)
-def test_yaml(fails, tmp_path, name):
-    text, words = YAML[name]
+@pytest.mark.parametrize("command, name", [("train", name) for name in {**BOTH, **YAML}] + [("init", name) for name in BOTH])
+def test_yaml(fails, tmp_path, command, name):
+    text, words = {**BOTH, **YAML}[name]
     path = tmp_path / "run.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    fails(2, [f"run.yaml{word}" if word.startswith(":") else word for word in words], "train", path)
+    fails(2, [f"run.yaml{word}" if word.startswith(":") else word for word in words], command, path,
+          *([tmp_path / "new"] if command == "init" else []))
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.yaml"]
 
 
@@ -310,6 +408,16 @@ def test_sets_and_paths_of_odd_kinds(fails, run, precis, model, tmp_path):
     fails(3, ["empty.jsonl", "no rows"], "evaluate", model, "--data", tmp_path / "empty.jsonl")
     fails(3, ["folder.jsonl", "directory"], "evaluate", model, "--data", tmp_path / "folder.jsonl")
     fails(3, ["none.jsonl"], "evaluate", model, "--data", tmp_path / "none.jsonl")
+    fails(3, ["empty.jsonl", "no rows"], "evaluate", "--predictions", tmp_path / "empty.jsonl", "--references",
+          tmp_path / "empty.jsonl")
+    done = run([precis, "summarize", model, tmp_path / "empty.jsonl"])
+    assert done.stdout == "" and "no document to summarize" in done.stderr
+    write_rows(tmp_path / "rows.jsonl", [{"document": "an the", "summary": "on"}])
+    for name, word in (("empty", "no rows"), ("folder", "directory")):
+        config = {"model": str(model), "output": str(tmp_path / "run"), "steps": 1,
+                  "data": {"train": [str(tmp_path / "rows.jsonl")], "validation": [str(tmp_path / f"{name}.jsonl")]}}
+        done = train(tmp_path, config, expect=3)
+        assert f"{name}.jsonl" in done.stderr and word in done.stderr and not checkpoints(tmp_path / "run")
     fails(2, ["--bogus"], "summarize", model, "--bogus", input="x")
     # Names that a shell, or an option parser, might take for something else.
     for name in ("-x", "x|", "a b", "$(x)", "\u00e9"):
