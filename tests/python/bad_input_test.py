@@ -406,10 +406,15 @@ def test_sets_and_paths_of_odd_kinds(fails, run, precis, model, tmp_path):
     (tmp_path / "empty.jsonl").write_bytes(b"")
     (tmp_path / "folder.jsonl").mkdir()
     fails(3, ["empty.jsonl", "no rows"], "evaluate", model, "--data", tmp_path / "empty.jsonl")
-    fails(3, ["folder.jsonl", "directory"], "evaluate", model, "--data", tmp_path / "folder.jsonl")
+    for command in (["evaluate", model, "--data"], ["summarize", model], ["tokenizer", "encode", model],
+                    ["tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t"]):
+        fails(3, ["folder.jsonl", "directory"], *command, tmp_path / "folder.jsonl")
     fails(3, ["none.jsonl"], "evaluate", model, "--data", tmp_path / "none.jsonl")
     fails(3, ["empty.jsonl", "no rows"], "evaluate", "--predictions", tmp_path / "empty.jsonl", "--references",
           tmp_path / "empty.jsonl")
+    fails(3, ["empty.jsonl", "no rows"], "tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t",
+          tmp_path / "empty.jsonl")
+    assert not (tmp_path / "t").exists()
     done = run([precis, "summarize", model, tmp_path / "empty.jsonl"])
     assert done.stdout == "" and "no document to summarize" in done.stderr
     write_rows(tmp_path / "rows.jsonl", [{"document": "an the", "summary": "on"}])
