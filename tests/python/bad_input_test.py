@@ -105,13 +105,14 @@ SAFETENSORS = {  # name: (words, what makes it of good bytes)
         b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}', b"")),
     "negative offset": ("bad data_offsets", lambda d: changed(d, data_offsets=[-8, 0])),
     "offsets backwards": ("begin <= end", lambda d: changed(d, data_offsets=[8, 0])),
-    "overlapping": ("overlap", lambda d: moved(d, -4)),
+    "overlapping": ("bytes overlap those of another weight", lambda d: moved(d, -4)),
     "a hole": ("belong to no weight before", lambda d: moved(d, 4)),
     "offsets far beyond": ("belong to no weight before", lambda d: changed(d, shape=[2**57], data_offsets=[2**61, 2**61 + 2**60])),
     "shape overflow": ("shape too large", lambda d: changed(d, shape=[2**33, 2**33])),
     "another shape": ("don't match", lambda d: changed(d, shape=[7, 7])),
     "unknown dtype": ("unknown dtype", lambda d: changed(d, dtype="F31")),
-    "dtype mismatch": ("don't match", lambda d: changed(d, dtype="I64")),
+    "dtype mismatch": ("don't match", lambda d: changed(d, dtype="F32")),
+    "a dtype of no weights": ("a type that is not read", lambda d: changed(d, dtype="I64")),
 }
 
 
