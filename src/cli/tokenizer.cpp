@@ -84,6 +84,9 @@ void train(const TrainOptions& options) {
     }
     notify_reading(reader, file);
   }
+  if (documents == 0) {
+    throw Error(ErrorKind::kData, {.what = "no rows to learn from", .where = options.input.files.front()});
+  }
   const TrainedVocabulary vocabulary = trainer.train(options.vocab_size, &stop_token());
   for (const TokenizerFile& file : tokenizer_files(vocabulary)) directory.write(file.name, file.bytes);
   directory.commit();

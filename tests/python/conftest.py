@@ -75,6 +75,31 @@ def run():
 
 
 @pytest.fixture(scope="session")
+def fails(run, precis):
+    """fails(code, words, *arguments): the program ends so, says all the words, prints no result."""
+
+    def call(code, words, *arguments, **options):
+        done = run([precis, *arguments], code=code, **options)
+        assert done.stdout == "", done.stdout
+        assert all(str(word) in done.stderr for word in words), done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("precis: error:")]
+        assert len(lines) == 1, done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """The directory of a small random model with a tokenizer, to be read or copied."""
+    from train_support import write_model
+
+    folder = tmp_path_factory.mktemp("model") / "model"
+    write_model(folder, positions=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def sharp(tmp_path_factory):
     """(directory, model, tokenizer) of a small model that writes sentences; positions and the rest in sharp_model.py."""
     from transformers.utils import logging

@@ -237,3 +237,14 @@ def test_links_lead_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             path = (page.parent / target).resolve()
             assert target.startswith("http") or path.exists(), f"{relative(page)}: {target}"
+
+
+def test_the_tests_that_a_page_names_are_there():
+    """In reliability.md the names stand behind the link to their file."""
+    page = ROOT / "docs" / "reliability.md"
+    cells = re.findall(r"\]\((\.\./tests/[^)]+_test\.\w+)\)((?:,? `\w+`)*)", page.read_text(encoding="utf-8"))
+    names = [(page.parent / path, name) for path, found in cells for name in re.findall(r"`(\w+)`", found)]
+    assert len(names) > 90
+    for path, name in names:
+        definition = rf"(?m)^def test_{name}\(" if path.suffix == ".py" else rf"(?m)^TEST\w*\(\w+, {name}\)"
+        assert re.search(definition, path.read_text(encoding="utf-8")), f"{path.name} has no {name}"
