@@ -56,6 +56,7 @@ def print_box(run, data):
         print_table(BOX_SCORES, run, data)
     else:
         print("Of this split the model has read some test rows: its scores would say nothing.")
+    print()
     print_lines(run, data, "test", ["box"], ["the model's line"], 12)
 
 
@@ -83,6 +84,7 @@ def print_examples(run, data):
 
 def print_german(run, data):
     print_table(GERMAN_SCORES, run, data)
+    print()
     print_lines(run, data, "german-test", ["german-before", "german-after"], ["before", "after"], 6)
 
 

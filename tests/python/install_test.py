@@ -53,10 +53,11 @@ def loaded_files(run, command, environment, folder):
 def test_the_tree_holds_what_a_package_would(tree):
     for name in ("bin/precis", "lib/libprecis.so", "include/precis/precis.h", "lib/cmake/Precis/PrecisConfig.cmake",
                  "share/man/man1/precis.1", "share/bash-completion/completions/precis", "share/doc/precis/LICENSE",
-                 "lib/precis/libtorch_cpu.so", "lib/precis/libc10.so"):
+                 "lib/precis/libtorch_cpu.so", "lib/precis/libc10.so", "share/precis/models/describe/README.md"):
         assert (tree / name).is_file(), name
     assert [path.name for path in (tree / "lib").iterdir() if path.is_file() and "precis" not in path.name] == []
     assert not list(tree.rglob("*.a"))
+    assert [path.name for path in (tree / "share/precis/models").iterdir()] == ["describe"]
     licences = {path.name for path in (tree / "share/doc/precis/licences").iterdir()}
     copied = {re.split(r"[.\d-]", path.name)[0] for path in (tree / "lib/precis").iterdir()}
     for library, licence in {"libtorch_cpu": "libtorch", "libicuuc": "libicu", "libcrypto": "libssl", "libz": "zlib",
@@ -73,6 +74,11 @@ def test_every_library_is_the_trees_own_or_the_c_library(run, tree, bare):
                 assert SYSTEM.fullmatch(pathlib.Path(name.split()[0]).name) or "vdso" in name or "static" in name, line
                 continue
             assert SYSTEM.fullmatch(name) or path.startswith(str(tree)), f"{program}: {line}"
+
+
+def test_it_has_its_own_model(run, tree, bare, text):
+    done = run([tree / "bin" / "precis", "summarize", text], env=bare, cwd=tree)
+    assert f"no model is named: {tree / 'share/precis/models/describe'}" in done.stderr and done.stdout.strip()
 
 
 def test_nothing_is_looked_for_where_it_was_built(run, tree, bare, sharp, text, tmp_path):

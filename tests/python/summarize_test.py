@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
+from conftest import ROOT
 from sharp_model import POSITIONS, document
 from train_support import ids, text_of, window_memory, write_rows
 
@@ -217,6 +218,27 @@ def test_an_empty_document_has_sentences_without_passages(run, precis, sharp):
     assert result["sources"] and all(source["passages"] == [] for source in result["sources"])
 
 
+def test_the_model_that_comes_with_precis(run, precis, tmp_path):
+    """Used where none is named, and as transformers reads it."""
+    import torch
+    from transformers import BartForConditionalGeneration, BartTokenizerFast
+    box = ROOT / "models" / "describe"
+    text = "A viewer for images of many formats. It shows thumbnails of a folder, turns and crops pictures, and prints them."
+    (tmp_path / "text.txt").write_text(text)
+    done = run([precis, "summarize", tmp_path / "text.txt", "--format", "json"])
+    result = json.loads(done.stdout)
+    assert f"no model is named: {box}" in done.stderr and result["model"] == str(box)
+    named = json.loads(run([precis, "summarize", "--model", box, "-", "--format", "json"], input=text).stdout)
+    piped = json.loads(run([precis, "summarize", "--format", "json"], input=text).stdout)
+    assert result["token_ids"] == named["token_ids"] == piped["token_ids"]
+    model = BartForConditionalGeneration.from_pretrained(box, dtype=torch.float32)
+    tokenizer = BartTokenizerFast.from_pretrained(box)
+    ids = model.generate(**tokenizer(text, return_tensors="pt"))[0].tolist()
+    assert result["token_ids"] == ids and result["summary"] == tokenizer.decode(ids, skip_special_tokens=True)
+    assert 3 <= result["output_tokens"] <= 32
+    assert sum(path.stat().st_size for path in box.iterdir()) < 25e6
+
+
 @pytest.mark.slow
 def test_errors(run, precis, sharp, tmp_path):
     model = sharp[0]
@@ -228,7 +250,7 @@ def test_errors(run, precis, sharp, tmp_path):
 
     fails(3, ["no such file, and no such model", "missing"], tmp_path / "missing", "x", input="")
     fails(3, ["File name too long"], "a text in the place of a path " * 20, input="")
-    fails(4, ["no config.json"], tmp_path, input="")
+    fails(4, ["config.json: no such file"], tmp_path, input="")
     fails(4, ["missing"], "--model", tmp_path / "missing", "-", input="")
     fails(3, ["missing.txt", "no such file"], model, tmp_path / "missing.txt")
     (tmp_path / "bad.jsonl").write_text('{"document": "a"\n', encoding="utf-8")
