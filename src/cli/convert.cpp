@@ -41,10 +41,9 @@ void convert(const ConvertOptions& options) {
   }
   const models::BartModel model = models::load_model(source, scalar_type(options.common), log_sink());
   throw_if_stopped(&stop_token());
-  for (const auto& [name, tensor] : model.state()) {
-    if (at::isfinite(tensor).all().item<bool>()) continue;
-    throw Error(ErrorKind::kNonFinite, {.what = "weight '" + name + "' holds values that are not finite in " +
-                                                models::dtype_name(model.dtype()),
+  if (const std::optional<std::string> broken = models::first_not_finite(model.state())) {
+    throw Error(ErrorKind::kNonFinite, {.what = "weight '" + *broken + "' holds values that are not finite " +
+                                                "in " + models::dtype_name(model.dtype()),
                                         .where = options.source,
                                         .hint = "`precis inspect --verify` tells whether they are finite in "
                                                 "the file; --dtype takes a wider type"});

@@ -182,10 +182,7 @@ const WeightInfo* WeightFiles::find(std::string_view name) const {
   return found == entries_.end() ? nullptr : found->second.info;
 }
 
-const std::string& WeightFiles::where() const {
-  static const std::string kNothing = "model";
-  return files_.empty() ? kNothing : files_.front().path();
-}
+const std::string& WeightFiles::where() const { return files_.front().path(); }
 
 const WeightFiles::Entry& WeightFiles::entry(std::string_view name) const {
   const auto found = entries_.find(name);

@@ -82,6 +82,13 @@ int64_t check_finite(const WeightFiles& files, const StopToken* stop) {
   return total;
 }
 
+std::optional<std::string> first_not_finite(const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    if (!at::isfinite(tensor.detach()).all().item<bool>()) return name;
+  }
+  return std::nullopt;
+}
+
 WeightReader::WeightReader(const WeightFiles& files, at::ScalarType dtype) : files_(files), dtype_(dtype) {}
 
 std::string WeightReader::resolve(const std::string& name) const {

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -22,6 +23,9 @@ std::string dtype_name(at::ScalarType type);
 // Error{kModel} naming weight and file, or Error{kIo}. Returns the number of bytes, each counted once where
 // tied weights share them.
 int64_t check_finite(const WeightFiles& files, const StopToken* stop);
+
+// The name of the first tensor with a value that is not finite.
+std::optional<std::string> first_not_finite(const std::vector<std::pair<std::string, at::Tensor>>& tensors);
 
 // Takes named tensors out of a model's files and keeps account, so that every missing, misshapen or left-over
 // name can be told at once.

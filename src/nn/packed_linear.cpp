@@ -20,6 +20,8 @@ constexpr int64_t kRowsWorthAThread = 64;
 // Where the processor has wider vectors than the kernel, the general product is faster above so many rows.
 constexpr int64_t kRowsBesideWideVectors = 32;
 
+static_assert(kRowMultiple % kPanelOutputs == 0, "empty_weight() leaves room for the last panel");
+
 bool has_wide_vectors() {
 #if defined(__x86_64__)
   static const bool has = __builtin_cpu_supports("avx512f");
@@ -150,9 +152,7 @@ at::Tensor packed_rows(const PackedWeight& weight, const at::Tensor& ids) {
   return rows;
 }
 
-bool packed_is_faster(int64_t rows, at::ScalarType) {
-  return !has_wide_vectors() || rows <= kRowsBesideWideVectors;
-}
+bool packed_is_faster(int64_t rows) { return !has_wide_vectors() || rows <= kRowsBesideWideVectors; }
 
 at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias) {
   const at::NoGradGuard no_grad;

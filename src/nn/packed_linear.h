@@ -22,7 +22,7 @@ struct PackedWeight {
 PackedWeight pack_weight(const at::Tensor& weight);
 
 // The same of one weight, in the memory of the weight itself where that is the weight's alone and has the
-// room for panels: one of nn::empty_large(), or of a multiple of sixteen outputs. A copy otherwise. The
+// room for panels: one of nn::empty_weight(), or of a multiple of sixteen outputs. A copy otherwise. The
 // weight is undefined afterwards.
 PackedWeight pack_in_place(at::Tensor& weight);
 
@@ -33,7 +33,7 @@ at::Tensor packed_rows(const PackedWeight& weight, const at::Tensor& ids);
 bool can_pack(const at::Tensor& weight);
 
 // Whether the packed product is at least as fast as the general one for so many rows.
-bool packed_is_faster(int64_t rows, at::ScalarType type);
+bool packed_is_faster(int64_t rows);
 
 // x [..., in], or [N, rows, in] for N weights, times the transposed weight plus bias [out], which may be
 // undefined; in x's type, summed in float32 and rounded once. No gradient.

@@ -139,7 +139,7 @@ at::Tensor BartModel::embed(const at::Tensor& token_weight, const at::Tensor& po
                             const LayerNorm& norm, const at::Tensor& ids_BS, int64_t first_position) const {
   // A tied embedding that was packed is the head's weight alone.
   at::Tensor states = token_weight.defined() ? at::embedding(token_weight, ids_BS, config_.pad_token_id)
-                                             : nn::packed_rows(head_.packed, ids_BS).to(dtype_);
+                                             : nn::packed_rows(head_.packed, ids_BS);
   if (config_.scale_embedding) states = states.mul(std::sqrt(static_cast<double>(config_.d_model)));
   const at::Tensor positions = position_weight.narrow(0, first_position + kPositionOffset, ids_BS.size(1));
   return apply(norm, states + positions);
@@ -216,7 +216,7 @@ void BartModel::pack_decoder() {
 
 void BartModel::pack_for_inference() {
   constexpr int64_t kAnyRows = std::numeric_limits<int64_t>::max();
-  const bool always = nn::can_pack(head_.weight) && nn::packed_is_faster(kAnyRows, activation_type_);
+  const bool always = nn::can_pack(head_.weight) && nn::packed_is_faster(kAnyRows);
   if (!always || activation_type_ != dtype_) return pack_decoder();
   parameters_.clear();  // the last to hold the weights but for the layers
   if (config_.tie_word_embeddings) shared_VD_ = encoder_tokens_VD_ = decoder_tokens_VD_ = at::Tensor();

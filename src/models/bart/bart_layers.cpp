@@ -20,7 +20,7 @@ at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate,
 
 bool runs_packed(const Linear& linear, const at::Tensor& x) {
   return linear.packed.defined() && !at::GradMode::is_enabled() &&
-         nn::packed_is_faster(x.numel() / x.size(-1), x.scalar_type());
+         nn::packed_is_faster(x.numel() / x.size(-1));
 }
 
 struct Heads {
