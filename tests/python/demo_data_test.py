@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "recipes" / "describe"))
+RECIPE = pathlib.Path(__file__).resolve().parents[2] / "recipes" / "describe"
+sys.path[:0] = [str(RECIPE), str(RECIPE / "model")]
+import card  # noqa: E402
 import debian  # noqa: E402
 import descriptions  # noqa: E402
 import manuals  # noqa: E402
@@ -252,3 +254,24 @@ def test_the_verdict_asks_for_twice_the_control_and_a_gain_of_a_full_run_alone(t
     assert ("Passed" in capsys.readouterr().out) is passed
     assert report.print_verdict(tmp_path, tmp_path, "short") is True
     assert "too short to judge" in capsys.readouterr().out
+
+
+def test_the_card_of_a_model_that_lead_beats_is_not_written(tmp_path, capsys):
+    names = ("trained", "lead")
+    for name in (*(f"{part}{suffix}" for part in names for suffix in card.KINDS), "shuffled", "untrained"):
+        write_scores(tmp_path / f"{name}.json", 0.3 if name.startswith("trained") else 0.2)
+    facts = {"seed": 1, "descriptions": 9, "manuals": 9, "train": 64, "validation": 2, "test": 2, "lead_words": 6}
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in (
+        {"event": "start", "parameters": 1234, "total_steps": 4, "training_documents": 64},
+        {"event": "validation", "step": 2, "rouge1": 0.3}, {"event": "validation", "step": 4, "rouge1": 0.2})))
+    for name in ("test.jsonl", "model.safetensors"):
+        (tmp_path / name).write_text("x")
+    write_scores(tmp_path / "trained-manual.json", 0.2)
+    assert card.main(*[tmp_path] * 4) == 1
+    assert "lead is better in rouge1 of manuals, rouge2 of manuals, rougeL of manuals" in capsys.readouterr().err
+    assert not (tmp_path / "README.md").exists()
+    write_scores(tmp_path / "trained-manual.json", 0.21)
+    assert card.main(*[tmp_path] * 4) == 0
+    text = (tmp_path / "README.md").read_text()
+    assert "4 updates of 32 documents, 2 epochs, seed 1" in text and "step 2," in text and "| lead: the first 6 words | 20.0" in text

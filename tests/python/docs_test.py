@@ -26,7 +26,7 @@ NOT_RUN = {
     "scripts/test": "runs this test",
     ".venv/bin/hf download facebook/bart-large-cnn --local-dir models/bart-large-cnn": "the network",
     ".venv/bin/python recipes/describe/prepare.py": "the network",
-    "recipes/describe/model/make": "75 minutes",
+    "recipes/describe/model/make": "two hours",
     "recipes/pretrain/study DATA": "forty minutes",
     "recipes/proposals/study DATA": "twenty minutes",
     "man -l PREFIX/share/man/man1/precis.1": "man is no package of scripts/setup; reference_test.py reads the page",
