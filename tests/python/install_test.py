@@ -81,6 +81,15 @@ def test_it_has_its_own_model(run, tree, bare, text):
     assert f"no model is named: {tree / 'share/precis/models/describe'}" in done.stderr and done.stdout.strip()
 
 
+def test_a_missing_model_is_told(tree, bare, text, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "precis").write_bytes((tree / "bin" / "precis").read_bytes())
+    (tmp_path / "bin" / "precis").chmod(0o755)
+    environment = {**bare, "LD_LIBRARY_PATH": f"{tree / 'lib'}:{tree / 'lib/precis'}"}
+    done = subprocess.run([tmp_path / "bin" / "precis", "summarize", text], env=environment, capture_output=True, text=True)
+    assert done.returncode == 4 and "no model is named, and the one that comes with precis is missing" in done.stderr
+
+
 def test_nothing_is_looked_for_where_it_was_built(run, tree, bare, sharp, text, tmp_path):
     places = {str(ROOT), str((ROOT / ".venv").resolve()), str(BUILD.resolve())}
     program = tree / "bin" / "precis"

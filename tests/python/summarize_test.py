@@ -220,7 +220,6 @@ def test_an_empty_document_has_sentences_without_passages(run, precis, sharp):
 
 def test_the_model_that_comes_with_precis(run, precis, tmp_path):
     """Used where none is named, and as transformers reads it."""
-    import torch
     from transformers import BartForConditionalGeneration, BartTokenizerFast
     box = ROOT / "models" / "describe"
     text = "A viewer for images of many formats. It shows thumbnails of a folder, turns and crops pictures, and prints them."

@@ -183,7 +183,7 @@ def test_each_oddity_alone(precis, plain, tmp_path):
 @pytest.mark.slow
 def test_oddities_together(precis, plain, tmp_path):
     source = random.Random(3)
-    for i in range(20):
+    for i in range(40):
         names = source.sample(sorted(ODD), source.randrange(2, 4))
         changed = json.loads(json.dumps(plain))
         try:
