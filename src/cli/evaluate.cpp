@@ -155,8 +155,9 @@ void refuse_own_input(const EvaluateOptions& options) {
     throw Error(ErrorKind::kUsage,
                 {.what = what, .where = "--output", .found = options.output, .hint = "choose another name"});
   };
-  if (std::filesystem::equivalent(options.output, options.data, ignored))
+  if (std::filesystem::equivalent(options.output, options.data, ignored)) {
     refuse("the output is the data itself");
+  }
   if (std::filesystem::equivalent(parent_directory(options.output), options.model, ignored)) {
     refuse("the output lies among the model's own files");
   }
@@ -190,7 +191,7 @@ void evaluate_model(const EvaluateOptions& options) {
                     std::to_string(static_cast<int64_t>(done)) + " of " + all + " documents" +
                         (doing.empty() ? "" : ": " + doing));
   };
-  evaluate::Scores scores(metrics);
+  evaluate::Scores scores(metrics, &stop_token());
   take_results(set, evaluate::model_results(model, set.examples, request), tokenizer, metrics,
                output ? &*output : nullptr, scores);
   if (output) output->commit();
@@ -206,7 +207,7 @@ void score_predictions(const EvaluateOptions& options) {
                                     .expected = "rouge or qa",
                                     .found = "loss"});
   }
-  evaluate::Scores scores(metrics);
+  evaluate::Scores scores(metrics, &stop_token());
   const evaluate::ScoredPairs pairs = evaluate::score_predictions(
       {options.predictions, options.references, options.summary_field}, scores, &stop_token());
   if (pairs.empty_references > 0 && metrics.rouge) {
@@ -215,7 +216,7 @@ void score_predictions(const EvaluateOptions& options) {
   }
   std::optional<evaluate::Comparisons> comparisons;
   if (!options.baseline.empty()) {
-    evaluate::Scores baseline(metrics);
+    evaluate::Scores baseline(metrics, &stop_token());
     evaluate::score_predictions({options.baseline, options.references, options.summary_field}, baseline,
                                 &stop_token());
     comparisons = scores.compare(baseline);

@@ -72,7 +72,7 @@ Metrics parse_metrics(const std::vector<std::string>& names) {
 void Scores::add_prediction(std::span<const std::string> references, const std::string& prediction) {
   ++predictions_;
   if (metrics_.rouge) {
-    const RougeScores scores = rouge(references, prediction, metrics_.stemmer);
+    const RougeScores scores = rouge(references, prediction, metrics_.stemmer, stop_);
     for (size_t type = 0; type < scores.size(); ++type) rouge_[type].push_back(scores[type]);
   }
   if (metrics_.qa) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stop.h"
 #include "evaluate/bootstrap.h"
 #include "evaluate/rouge.h"
 #include "memory/gradient.h"
@@ -62,7 +63,8 @@ struct Comparisons {
 
 class Scores {
  public:
-  explicit Scores(const Metrics& metrics) : metrics_(metrics) {}
+  // A stop that is requested while ROUGE compares long texts is an Error of its reason.
+  explicit Scores(const Metrics& metrics, const StopToken* stop = nullptr) : metrics_(metrics), stop_(stop) {}
 
   // A document's prediction against its references, at least one.
   void add_prediction(std::span<const std::string> references, const std::string& prediction);
@@ -76,6 +78,7 @@ class Scores {
 
  private:
   Metrics metrics_;
+  const StopToken* stop_;
   std::array<std::vector<Score>, 4> rouge_;
   std::vector<double> exact_match_, f1_;
   double nll_sum_ = 0.0;

@@ -76,7 +76,8 @@ std::vector<Ids> sentences(std::string_view text, Numbering& numbering) {
 
 // The union over the prediction's sentences of each reference sentence's common subsequences (Lin 2004, 3.2);
 // a token counts as often as both texts hold it.
-Score summary_level_score(const std::vector<Ids>& reference, const std::vector<Ids>& prediction) {
+Score summary_level_score(const std::vector<Ids>& reference, const std::vector<Ids>& prediction,
+                          const StopToken* stop) {
   std::unordered_map<int32_t, int64_t> left_in_reference, left_in_prediction;
   double wanted = 0, predicted = 0;
   for (const Ids& sentence : reference) {
@@ -91,7 +92,7 @@ Score summary_level_score(const std::vector<Ids>& reference, const std::vector<I
   for (const Ids& sentence : reference) {
     std::set<int64_t> positions;
     for (const Ids& candidate : prediction) {
-      for (const int64_t position : lcs_positions(sentence, candidate)) positions.insert(position);
+      for (const int64_t position : lcs_positions(sentence, candidate, stop)) positions.insert(position);
     }
     for (const int64_t position : positions) {
       int64_t& in_reference = left_in_reference[sentence[position]];
@@ -139,19 +140,21 @@ std::vector<std::string> rouge_tokens(std::string_view text, bool stemmer) {
   return tokens;
 }
 
-RougeScores rouge(std::string_view reference, std::string_view prediction, bool stemmer) {
+RougeScores rouge(std::string_view reference, std::string_view prediction, bool stemmer,
+                  const StopToken* stop) {
   Numbering numbering(stemmer);
   const Ids wanted = numbering.tokens(reference), found = numbering.tokens(prediction);
   return {ngram_score(wanted, found, 1), ngram_score(wanted, found, 2),
-          make_score(static_cast<double>(lcs_length(wanted, found)), static_cast<double>(found.size()),
+          make_score(static_cast<double>(lcs_length(wanted, found, stop)), static_cast<double>(found.size()),
                      static_cast<double>(wanted.size())),
-          summary_level_score(sentences(reference, numbering), sentences(prediction, numbering))};
+          summary_level_score(sentences(reference, numbering), sentences(prediction, numbering), stop)};
 }
 
-RougeScores rouge(std::span<const std::string> references, std::string_view prediction, bool stemmer) {
-  RougeScores best = rouge(references[0], prediction, stemmer);
+RougeScores rouge(std::span<const std::string> references, std::string_view prediction, bool stemmer,
+                  const StopToken* stop) {
+  RougeScores best = rouge(references[0], prediction, stemmer, stop);
   for (const std::string& reference : references.subspan(1)) {
-    const RougeScores scores = rouge(reference, prediction, stemmer);
+    const RougeScores scores = rouge(reference, prediction, stemmer, stop);
     for (size_t type = 0; type < best.size(); ++type) {
       if (scores[type].fmeasure > best[type].fmeasure) best[type] = scores[type];
     }

@@ -48,8 +48,8 @@ ValidationResult validate(const models::BartModel& model, const Tokenizer& token
     if (!request.generation) continue;
     const generate::TokenSequence& ids = results[i].summary;
     written += std::count_if(ids.begin(), ids.end(), [&](int32_t id) { return !tokenizer.is_special(id); });
-    const evaluate::RougeScores scores =
-        evaluate::rouge(set.references[i], tokenizer.decode(ids, /*skip_special=*/true), /*stemmer=*/true);
+    const evaluate::RougeScores scores = evaluate::rouge(
+        set.references[i], tokenizer.decode(ids, /*skip_special=*/true), /*stemmer=*/true, request.stop);
     for (size_t type = 0; type < rouge.size(); ++type) rouge[type] += scores[type].fmeasure / documents;
   }
   result.loss = nll_sum / static_cast<double>(result.tokens);

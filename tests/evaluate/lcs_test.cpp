@@ -62,6 +62,17 @@ TEST(Lcs, EqualsThePlainTable) {
   }
 }
 
+TEST(Lcs, LargeTablesAreWalkedByBlocks) {
+  CounterRandom random{12};
+  for (const uint64_t kinds : {2, 50, 4000}) {
+    const Ids reference = random_ids(random, 3001, kinds), candidate = random_ids(random, 2990, kinds);
+    EXPECT_EQ(lcs_length(reference, candidate), plain_table(reference, candidate).back().back())
+        << kinds << " kinds";
+    EXPECT_EQ(lcs_positions(reference, candidate), plain_positions(reference, candidate))
+        << kinds << " kinds";
+  }
+}
+
 TEST(Lcs, EmptySidesShareNothing) {
   const Ids some = {1, 2}, none;
   EXPECT_EQ(lcs_length(some, none), 0);
