@@ -28,7 +28,7 @@ void init(const InitOptions& options) {
   if (!options.common.memory_budget.empty()) {
     budget = parse_bytes(options.common.memory_budget, "--memory-budget", ErrorKind::kUsage);
   }
-  const train::InitConfig config = train::load_init_config(options.config, options.overrides);
+  const train::InitConfig config = train::load_init_config(options.config, options.overrides, &stop_token());
   const Tokenizer tokenizer = Tokenizer::load(config.tokenizer);
   const train::FreshModel fresh = train::make_fresh_model(config, tokenizer);
   train::warn_of_slips(config, log_sink());

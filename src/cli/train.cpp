@@ -132,7 +132,7 @@ void run(const TrainOptions& options) {
   apply_common_options(options.common);
   refuse_cuda(options.common, "train");
   train::TrainRequest request;
-  request.config = train::load_config(options.config, all_overrides(options));
+  request.config = train::load_config(options.config, all_overrides(options), &stop_token());
   if (options.print_config) return write_result(train::config_to_yaml(request.config, /*origins=*/true));
   request.resume = options.resume;
   request.allow_change = options.allow_change;

@@ -13,8 +13,9 @@ bool has_entry(const std::filesystem::path& path) {
   return std::filesystem::symlink_status(path, ignored).type() != std::filesystem::file_type::not_found;
 }
 
-std::string read_file(const std::filesystem::path& path, ErrorKind kind, int64_t limit) {
-  const Descriptor file = open_for_reading(path, kind);
+std::string read_file(const std::filesystem::path& path, ErrorKind kind, int64_t limit,
+                      const StopToken* stop) {
+  const Descriptor file = open_for_reading(path, kind, stop);
   std::string bytes;
   size_t room = size_t{1} << 16;
   for (;;) {

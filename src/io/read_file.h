@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/stop.h"
 
 namespace precis {
 
@@ -17,7 +18,8 @@ inline constexpr int64_t kMaxWholeFile = int64_t{1} << 30;
 bool has_entry(const std::filesystem::path& path);
 
 // All bytes of a file. A missing file, a directory, a read error and a file above `limit` are Errors of
-// `kind`.
-std::string read_file(const std::filesystem::path& path, ErrorKind kind, int64_t limit = kMaxWholeFile);
+// `kind`. With `stop`, waiting for a pipe ends when a stop is requested.
+std::string read_file(const std::filesystem::path& path, ErrorKind kind, int64_t limit = kMaxWholeFile,
+                      const StopToken* stop = nullptr);
 
 }  // namespace precis

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <optional>
 #include <sstream>
+#include <unordered_map>
 #include <utility>
 
 #include "io/read_file.h"
@@ -75,6 +76,7 @@ class TreeBuilder : public YAML::EventHandler {
   struct Level {
     YamlNode* node;
     bool expects_key;
+    std::unordered_map<std::string, int> lines;  // of the mapping's keys so far
   };
 
   YamlNode node(YamlNode::Kind kind, const YAML::Mark& mark) const {
@@ -99,11 +101,10 @@ class TreeBuilder : public YAML::EventHandler {
 
   void start_member(const YAML::Mark& mark, const std::string& key) {
     Level& level = open_.back();
-    for (const YamlMember& earlier : level.node->members) {
-      if (earlier.key == key) {
-        refuse(where(mark),
-               "duplicate key '" + key.substr(0, 100) + "'; first on line " + std::to_string(earlier.line));
-      }
+    const auto [earlier, is_new] = level.lines.try_emplace(key, mark.line + 1);
+    if (!is_new) {
+      refuse(where(mark),
+             "duplicate key '" + key.substr(0, 100) + "'; first on line " + std::to_string(earlier->second));
     }
     level.node->members.push_back({key, mark.line + 1, mark.column + 1, {}});
     level.expects_key = false;
@@ -130,7 +131,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (open_.size() == kMaxDepth) refuse(where(mark), "nested too deeply");
     // A container is filled before its parent grows again, so that the pointer stays good.
     YamlNode* const placed = place(node(kind, mark));
-    open_.push_back({placed, true});
+    open_.push_back({placed, true, {}});
   }
   void close() { open_.pop_back(); }
 
@@ -239,8 +240,8 @@ YamlNode parse_yaml(std::string_view text, const std::string& file) {
   return builder.take();
 }
 
-YamlNode read_yaml_file(const std::filesystem::path& path) {
-  return parse_yaml(read_file(path, ErrorKind::kConfig, kMaxConfiguration), path.string());
+YamlNode read_yaml_file(const std::filesystem::path& path, const StopToken* stop) {
+  return parse_yaml(read_file(path, ErrorKind::kConfig, kMaxConfiguration, stop), path.string());
 }
 
 std::pair<std::string, std::string> split_override(const std::string& text) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "io/json.h"
 
 namespace precis {
@@ -45,7 +46,7 @@ struct YamlMember {
 
 // Whatever is wrong is Error{kConfig} at "file:line:column". An empty text is a null node.
 YamlNode parse_yaml(std::string_view text, const std::string& file);
-YamlNode read_yaml_file(const std::filesystem::path& path);
+YamlNode read_yaml_file(const std::filesystem::path& path, const StopToken* stop = nullptr);
 
 // A value given on the command line, `section.key=value`, as its two texts. Error{kUsage} for anything else.
 std::pair<std::string, std::string> split_override(const std::string& text);

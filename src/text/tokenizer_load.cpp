@@ -3,6 +3,7 @@
 #include <array>
 #include <limits>
 #include <map>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
@@ -144,21 +145,32 @@ Settings read_settings(const Files& files) {
   return settings;
 }
 
-// Adds a token to the list unless its content is there; `replace` lets it change the flags of one that is.
-void add_token(std::vector<AddedToken>& added, const AddedToken& token, bool replace) {
-  if (token.content.empty()) return;
-  for (AddedToken& known : added) {
-    if (known.content != token.content) continue;
-    if (replace) {
+// A list of tokens, each content once.
+class TokenList {
+ public:
+  explicit TokenList(std::vector<AddedToken>& tokens) : tokens_(tokens) {
+    for (size_t i = 0; i < tokens.size(); ++i) index_.emplace(tokens[i].content, i);
+  }
+
+  // Adds a token unless its content is there; `replace` lets it change the flags of one that is.
+  void add(const AddedToken& token, bool replace) {
+    if (token.content.empty()) return;
+    const auto [place, is_new] = index_.try_emplace(token.content, tokens_.size());
+    if (is_new) {
+      tokens_.push_back(token);
+    } else if (replace) {
+      AddedToken& known = tokens_[place->second];
       const AddedToken before = known;
       known = token;
       known.special = token.special || before.special;
       if (known.id < 0) known.id = before.id;
     }
-    return;
   }
-  added.push_back(token);
-}
+
+ private:
+  std::vector<AddedToken>& tokens_;
+  std::unordered_map<std::string, size_t> index_;
+};
 
 class Builder {
  public:
@@ -269,7 +281,8 @@ Tokenizer Tokenizer::load(const std::filesystem::path& directory) {
   } else {
     fail(directory.string(), "no tokenizer", "tokenizer.json, or vocab.json and merges.txt");
   }
-  for (const AddedToken& token : settings.extra) add_token(definition.added, token, token.id >= 0);
+  TokenList added(definition.added);
+  for (const AddedToken& token : settings.extra) added.add(token, token.id >= 0);
   const auto named = [&](const std::string& key, const char* otherwise) {
     const auto found = settings.named.find(key);
     if (found != settings.named.end()) return found->second;
@@ -277,7 +290,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& directory) {
   };
   for (const NamedToken& token : kNamedTokens) {
     if (!one_file || settings.named.contains(token.key)) {
-      add_token(definition.added, named(token.key, token.content), false);
+      added.add(named(token.key, token.content), false);
     }
   }
   const std::shared_ptr<Parts> parts = Builder(std::move(definition)).build();

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <limits>
 #include <string_view>
+#include <unordered_set>
 
 namespace precis {
 namespace {
@@ -190,6 +191,7 @@ TokenizerDefinition parse_tokenizer_json(const Json& json, const std::string& wh
   }
   if (!json.contains("added_tokens")) return definition;
   if (!json["added_tokens"].is_array()) fail(where, "`added_tokens` is not a list");
+  std::unordered_set<std::string> contents;
   for (const Json& item : json["added_tokens"]) {
     AddedToken token = parse_added_token(item, where);
     // Only the other files have defaults for these.
@@ -204,8 +206,7 @@ TokenizerDefinition parse_tokenizer_json(const Json& json, const std::string& wh
            id == item.end() ? "none" : shown(*id));
     }
     token.id = id->get<int32_t>();
-    const auto same = [&](const AddedToken& other) { return other.content == token.content; };
-    if (std::any_of(definition.added.begin(), definition.added.end(), same)) {
+    if (!contents.insert(token.content).second) {
       fail(where, "the added token " + shown(token.content) + " is there twice");
     }
     definition.added.push_back(std::move(token));

@@ -47,7 +47,7 @@ struct TrainerState {
   std::string model_digest;      // of the directory that training started from
   std::string tokenizer_digest;  // of the checkpoint's own
   std::string data_digest;       // of the training examples' ids
-  Json config;                   // config_to_json
+  Json config;                   // config_to_json: every key
 
   Json to_json() const;
   // Throws Error{kModel} naming the field.

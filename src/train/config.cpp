@@ -15,6 +15,8 @@ namespace precis::train {
 
 namespace {
 
+constexpr int64_t kMostUpdateDocuments = 1'000'000;
+
 // "optimizer" of "optimizer.eps"; empty for a key at the top.
 std::string section_of(const std::string& name) {
   const size_t dot = name.find('.');
@@ -157,6 +159,14 @@ void check(TrainConfig& config, const std::string& where) {
                         .found = "steps at " + config.origin["steps"]});
   }
   if (!config.steps && !config.epochs) config.steps = 1000;
+  const int64_t documents = config.batch.documents * config.batch.accumulation;
+  if (documents > kMostUpdateDocuments) {
+    throw config_error(
+        config, "batch.accumulation",
+        {.what = "too many documents in one update",
+         .expected = "batch.documents * batch.accumulation <= " + std::to_string(kMostUpdateDocuments),
+         .found = std::to_string(documents)});
+  }
   if (config.early_stopping.patience && (config.data.validation.empty() || config.validation.every == 0)) {
     throw config_error(config, "early_stopping.patience",
                        {.what = "nothing is validated on the way",
@@ -228,8 +238,9 @@ std::string yaml_value(const Json& value) {
 
 }  // namespace
 
-TrainConfig load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
-  return build(read_yaml_file(file), file.string(), overrides);
+TrainConfig load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                        const StopToken* stop) {
+  return build(read_yaml_file(file, stop), file.string(), overrides);
 }
 
 TrainConfig parse_config(const std::string& yaml, const std::string& where,

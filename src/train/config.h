@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stop.h"
 #include "io/json.h"
 
 namespace precis::train {
@@ -90,7 +91,8 @@ struct TrainConfig {
 
 // Defaults, then the file, then `section.key=value` overrides in order. Throws Error{kConfig} with file and
 // line, Error{kUnsupported} for what is not built.
-TrainConfig load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+TrainConfig load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                        const StopToken* stop = nullptr);
 // The same from text; `where` names it in errors.
 TrainConfig parse_config(const std::string& yaml, const std::string& where,
                          const std::vector<std::string>& overrides);

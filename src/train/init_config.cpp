@@ -83,8 +83,9 @@ void set_key(InitConfig& config, const std::string& key, const YamlNode& value, 
 
 }  // namespace
 
-InitConfig load_init_config(const std::string& file, const std::vector<std::string>& overrides) {
-  const YamlNode root = read_yaml_file(file);
+InitConfig load_init_config(const std::string& file, const std::vector<std::string>& overrides,
+                            const StopToken* stop) {
+  const YamlNode root = read_yaml_file(file, stop);
   if (root.kind != YamlNode::Kind::kMapping) {
     throw Error(ErrorKind::kConfig, {.what = "not a configuration",
                                      .where = file,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/stop.h"
 #include "io/json.h"
 
 namespace precis::train {
@@ -22,7 +23,8 @@ struct InitConfig {
 
 // Reads a YAML file and puts `section.key=value` texts in place of its values. Throws Error{kConfig} at file
 // and line; what `model` holds is not looked at.
-InitConfig load_init_config(const std::string& file, const std::vector<std::string>& overrides);
+InitConfig load_init_config(const std::string& file, const std::vector<std::string>& overrides,
+                            const StopToken* stop = nullptr);
 
 // Unknown keys of `model` are kept, but one that is nearly a known one is probably meant to be that: warns of
 // it.

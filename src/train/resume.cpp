@@ -12,7 +12,7 @@ namespace {
 
 // Whether the order of rows is another one, in which the checkpoint's place means nothing.
 bool other_order(const TrainerState& before, const TrainerState& now) {
-  return before.data_digest != now.data_digest || before.config["seed"] != now.config["seed"];
+  return before.data_digest != now.data_digest || before.config.at("seed") != now.config.at("seed");
 }
 
 }  // namespace
@@ -65,9 +65,9 @@ TrainerState state_from(const ResumePoint& point, const TrainerState& now, const
 }
 
 bool keeps_optimizer_state(const ResumePoint& point, OptimizerName name) {
-  const auto before = point.state.config.find("optimizer.name");
-  return before != point.state.config.end() && before->is_string() &&
-         state_tensors(optimizer_name(before->get<std::string>())) == state_tensors(name);
+  const Json& before = point.state.config.at("optimizer.name");
+  return before.is_string() &&
+         state_tensors(optimizer_name(before.get<std::string>())) == state_tensors(name);
 }
 
 }  // namespace precis::train

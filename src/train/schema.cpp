@@ -64,8 +64,9 @@ ConfigKey memory_dtype_key() {
 }
 
 std::vector<ConfigKey> build_schema() {
-  const Interval rate{.low = 0}, fraction{.low = 0, .high = 1, .open_high = true},
-      positive{.low = 0, .open_low = true};
+  // What float32 holds, with room for products.
+  const Interval rate{.low = 0, .high = 1e30}, eps{.low = 1e-30, .high = 1e30},
+      fraction{.low = 0, .high = 1, .open_high = true}, positive{.low = 0, .open_low = true};
   return {
       choice(
           "objective", {"summarization", "denoise", "reconstruct", "language_model"}, kGuarded,
@@ -163,7 +164,7 @@ std::vector<ConfigKey> build_schema() {
           [](auto& c) -> auto& { return c.optimizer.learning_rate; }),
       betas_key(),
       real(
-          "optimizer.eps", positive, kGuarded, "Added to the root of the second moment.",
+          "optimizer.eps", eps, kGuarded, "Added to the root of the second moment.",
           [](auto& c) -> auto& { return c.optimizer.eps; }),
       real(
           "optimizer.weight_decay", rate, kGuarded, "Decoupled weight decay of adamw.",

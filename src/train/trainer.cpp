@@ -15,6 +15,7 @@
 #include "io/atomic_directory.h"
 #include "io/digest.h"
 #include "models/model_files.h"
+#include "models/weights.h"
 #include "train/metrics.h"
 #include "train/output_folder.h"
 #include "train/resume.h"
@@ -132,7 +133,7 @@ class Trainer {
  private:
   // What is worth it is saved before an error ends the run.
   void leave(ErrorKind reason) {
-    const bool worth = reason != ErrorKind::kIo && !broken_ && !first_not_finite();
+    const bool worth = reason != ErrorKind::kIo && !broken_ && !models::first_not_finite(model_.parameters());
     if (state_.step > 0 && state_.step != saved_step_ && worth) save();
     write_event("end", {{"reason", name(reason)}});
   }
@@ -157,20 +158,28 @@ class Trainer {
   }
 
   // The next update's documents; the last epoch's end may leave fewer.
-  std::vector<memory::Example> next_examples() {
-    int64_t count = config_.batch.documents * config_.batch.accumulation;
+  UpdateDocuments next_documents() {
+    UpdateDocuments next{.count = config_.batch.documents * config_.batch.accumulation};
     if (config_.epochs) {
       const int64_t rows = setup_.training.counts.examples;
       const SamplerState place = sampler_.state();
-      count = std::min(count, (*config_.epochs - place.epoch) * rows - place.position);
+      next.count = std::min(next.count, (*config_.epochs - place.epoch) * rows - place.position);
     }
-    std::vector<memory::Example> examples;
-    for (int64_t i = 0; i < count; ++i) {
+    struct Draw {
+      int64_t row, epoch;
+    };
+    std::vector<Draw> draws;
+    for (int64_t i = 0; i < next.count; ++i) {
       const int64_t row = sampler_.next();
-      examples.push_back(training_example(setup_.training, row, sampler_.state().epoch,
-                                          static_cast<uint64_t>(config_.seed)));
+      draws.push_back({.row = row, .epoch = sampler_.state().epoch});
+      next.target_tokens +=
+          static_cast<int64_t>(setup_.training.examples[static_cast<size_t>(row)].target.size());
     }
-    return examples;
+    next.at = [this, draws = std::move(draws)](int64_t index) {
+      const Draw& draw = draws[static_cast<size_t>(index)];
+      return training_example(setup_.training, draw.row, draw.epoch, static_cast<uint64_t>(config_.seed));
+    };
+    return next;
   }
 
   void update() {
@@ -189,7 +198,7 @@ class Trainer {
                                      .warmup_steps = config_.schedule.warmup_steps,
                                      .total_steps = total_steps_}
                                 .at(step, time_fraction());
-    const UpdateResult result = apply_update(model_, *optimizer_, next_examples(), options, stop_);
+    const UpdateResult result = apply_update(model_, *optimizer_, next_documents(), options, stop_);
     const double duration = std::chrono::duration<double>(Clock::now() - start).count();
     const int64_t tokens = result.source_tokens + result.target_tokens;
     // Only now: an update that a stop or a non-finite loss ended has not happened.
@@ -269,17 +278,9 @@ class Trainer {
     return best;
   }
 
-  // The name of a weight with values that are not finite.
-  std::optional<std::string> first_not_finite() const {
-    for (const auto& [name, tensor] : model_.parameters()) {
-      if (!at::isfinite(tensor.detach()).all().item<bool>()) return name;
-    }
-    return std::nullopt;
-  }
-
   void save() {
     // Such a checkpoint would take the place of a good one.
-    if (const std::optional<std::string> broken = first_not_finite()) {
+    if (const std::optional<std::string> broken = models::first_not_finite(model_.parameters())) {
       throw Error(
           ErrorKind::kNonFinite,
           {.what = "weight '" + *broken + "' holds values that are not finite: nothing is saved",

@@ -130,6 +130,10 @@ TrainerState TrainerState::from_json(const Json& json, const std::string& where)
   state.data_digest = text(json, "data_digest", where);
   state.config = member(json, "config", where);
   if (!state.config.is_object()) bad_field(where, "config", "an object");
+  // A key that was not there when the checkpoint was made has meant its default.
+  for (const ConfigKey& key : config_schema()) {
+    if (!state.config.contains(key.name)) state.config[key.name] = key.get(TrainConfig());
+  }
   return state;
 }
 
@@ -160,11 +164,7 @@ void check_unchanged(const TrainerState& before, const TrainerState& now,
   for (const ConfigKey& key : config_schema()) {
     // Where the model lies does not matter, what it holds does.
     if (!key.guarded || key.name == "model") continue;
-    const auto was = before.config.find(key.name);
-    const auto is = now.config.find(key.name);
-    // A key that was not there when the checkpoint was made has meant its default.
-    const Json initial = key.get(TrainConfig());
-    compare(key.name, (was == before.config.end() ? initial : *was).dump(), is->dump());
+    compare(key.name, before.config.at(key.name).dump(), now.config.at(key.name).dump());
   }
   const auto short_digest = [](const std::string& digest) { return digest.substr(0, 12); };
   compare("model", short_digest(before.model_digest), short_digest(now.model_digest));

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
 #include <string>
 
 #include "base/error.h"
@@ -12,49 +11,59 @@ namespace precis::train {
 
 namespace {
 
-std::string document_ids(std::span<const memory::Example> examples) {
-  constexpr size_t kShown = 16;
+std::string ids_of(const UpdateDocuments& documents) {
+  constexpr int64_t kShown = 16;
   std::string ids;
-  for (size_t i = 0; i < std::min(examples.size(), kShown); ++i) ids += (i == 0 ? "" : ", ") + examples[i].id;
-  if (examples.size() > kShown) ids += " and " + std::to_string(examples.size() - kShown) + " more";
+  for (int64_t i = 0; i < std::min(documents.count, kShown); ++i) {
+    ids += (i == 0 ? "" : ", ") + documents.at(i).id;
+  }
+  if (documents.count > kShown) ids += " and " + std::to_string(documents.count - kShown) + " more";
   return ids;
 }
 
-[[noreturn]] void non_finite(const char* what, double value, int64_t step,
-                             std::span<const memory::Example> examples) {
+[[noreturn]] void non_finite(const char* what, double value, int64_t step, const std::string& documents) {
   throw Error(ErrorKind::kNonFinite,
               {.what = std::string("the ") + what + " is not finite; the weights are untouched",
-               .where = "step " + std::to_string(step) + ", documents " + document_ids(examples),
+               .where = "step " + std::to_string(step) + ", documents " + documents,
                .found = std::to_string(value),
                .hint = "lower the learning rate, or look at these documents"});
 }
 
 }  // namespace
 
+UpdateDocuments documents_of(const std::vector<memory::Example>& examples) {
+  UpdateDocuments documents{.count = static_cast<int64_t>(examples.size())};
+  for (const memory::Example& example : examples) {
+    documents.target_tokens += static_cast<int64_t>(example.target.size());
+  }
+  documents.at = [&examples](int64_t index) { return examples[static_cast<size_t>(index)]; };
+  return documents;
+}
+
 UpdateResult apply_update(const models::BartModel& model, Optimizer& optimizer,
-                          const std::vector<memory::Example>& examples, const UpdateOptions& options,
+                          const UpdateDocuments& documents, const UpdateOptions& options,
                           const StopToken* stop) {
-  UpdateResult result;
-  for (const memory::Example& example : examples)
-    result.target_tokens += static_cast<int64_t>(example.target.size());
+  UpdateResult result{.target_tokens = documents.target_tokens};
   memory::GradientOptions gradient = options.gradient;
   gradient.weight = 1.0 / static_cast<double>(result.target_tokens);
+  const int64_t step = gradient.dropout.step;
 
   optimizer.zero_gradients();
   double nll_sum = 0.0;
-  const std::span<const memory::Example> all(examples);
-  for (size_t begin = 0; begin < all.size(); begin += options.batch_documents) {
-    const auto batch = all.subspan(begin, std::min<size_t>(options.batch_documents, all.size() - begin));
-    const memory::BatchLoss loss =
-        memory::accumulate_gradient(model, {batch.begin(), batch.end()}, gradient, stop);
-    if (!std::isfinite(loss.nll_sum)) non_finite("loss", loss.nll_sum, gradient.dropout.step, batch);
+  for (int64_t begin = 0; begin < documents.count; begin += options.batch_documents) {
+    std::vector<memory::Example> batch;
+    for (int64_t i = begin; i < std::min(begin + options.batch_documents, documents.count); ++i) {
+      batch.push_back(documents.at(i));
+    }
+    const memory::BatchLoss loss = memory::accumulate_gradient(model, batch, gradient, stop);
+    if (!std::isfinite(loss.nll_sum)) non_finite("loss", loss.nll_sum, step, ids_of(documents_of(batch)));
     nll_sum += loss.nll_sum;
     result.source_tokens += loss.source_tokens;
   }
   result.loss = nll_sum / static_cast<double>(result.target_tokens);
   result.grad_norm = gradient_norm(model.parameters());
   if (!std::isfinite(result.grad_norm)) {
-    non_finite("norm of the gradient", result.grad_norm, gradient.dropout.step, all);
+    non_finite("norm of the gradient", result.grad_norm, step, ids_of(documents));
   }
   if (options.clip_norm > 0) clip_gradients(model.parameters(), result.grad_norm, options.clip_norm);
   optimizer.step(options.learning_rate);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/stop.h"
@@ -18,6 +19,17 @@ struct UpdateOptions {
   double learning_rate = 0.0;
 };
 
+// The documents of one update. Each is made when its batch is computed: an accumulation's, of any number,
+// need not be in memory together.
+struct UpdateDocuments {
+  int64_t count = 0;
+  int64_t target_tokens = 0;                         // of all of them
+  std::function<memory::Example(int64_t index)> at;  // from 0
+};
+
+// Documents that are in memory, and stay there.
+UpdateDocuments documents_of(const std::vector<memory::Example>& examples);
+
 struct UpdateResult {
   double loss = 0.0;       // unsmoothed, mean over the update's target tokens
   double grad_norm = 0.0;  // before clipping
@@ -25,11 +37,11 @@ struct UpdateResult {
   int64_t target_tokens = 0;
 };
 
-// The gradient is that of the mean over all target tokens of `examples`, however they are split. Where it or
+// The gradient is that of the mean over all target tokens of `documents`, however they are split. Where it or
 // the loss is not finite: Error{kNonFinite} naming the documents, parameters and optimiser untouched; the
 // same for a stop in between, which is an Error of the token's reason.
 UpdateResult apply_update(const models::BartModel& model, Optimizer& optimizer,
-                          const std::vector<memory::Example>& examples, const UpdateOptions& options,
+                          const UpdateDocuments& documents, const UpdateOptions& options,
                           const StopToken* stop = nullptr);
 
 }  // namespace precis::train

@@ -103,7 +103,12 @@ TEST(Config, TypesAndRangesAreChecked) {
   EXPECT_THAT(refusal("seed: \"1\"\n"), HasSubstr("found \"1\""));
   EXPECT_THAT(refusal("validation: {generate: yes}\n"), HasSubstr("expected true or false, found 'yes'"));
   EXPECT_THAT(refusal("label_smoothing: 1\n"), HasSubstr("number >= 0 and < 1"));
-  EXPECT_THAT(refusal("optimizer: {eps: 0}\n"), HasSubstr("number > 0"));
+  EXPECT_THAT(refusal("optimizer: {eps: 1e-60}\n"),
+              HasSubstr("number >= 1e-30 and <= 1e+30"));  // 0 in float32
+  EXPECT_THAT(refusal("optimizer: {learning_rate: 1e39}\n"), HasSubstr("number >= 0 and <= 1e+30"));
+  EXPECT_THAT(refusal("batch: {documents: 1000, accumulation: 1001}\n"),
+              HasSubstr("too many documents in one update; expected batch.documents * batch.accumulation <= "
+                        "1000000, found 1001000"));
   EXPECT_THAT(refusal("optimizer: {learning_rate: .inf}\n"), HasSubstr("learning_rate"));
   EXPECT_THAT(refusal("optimizer: {betas: [0.9]}\n"), HasSubstr("list of two"));
   EXPECT_THAT(refusal("optimizer: {name: adamx}\n"), HasSubstr("one of adamw, adam, sgd"));

@@ -36,7 +36,7 @@ TEST(Update, SplittingTheBatchChangesNothing) {
     models::BartModel model = small_bart();
     model.set_requires_grad(true);
     Optimizer optimizer(model.parameters(), {.name = OptimizerName::kSgd});
-    const UpdateResult result = apply_update(model, optimizer, kDocuments, options(together));
+    const UpdateResult result = apply_update(model, optimizer, documents_of(kDocuments), options(together));
     EXPECT_EQ(result.target_tokens, 41);
     EXPECT_EQ(result.source_tokens, 161);
     after.push_back(values(model));
@@ -54,7 +54,7 @@ TEST(Update, ClippedStepHasTheClippedLength) {
   const std::vector<at::Tensor> before = values(model);
   UpdateOptions clipped = options(4);
   clipped.clip_norm = 0.01;
-  const UpdateResult result = apply_update(model, optimizer, kDocuments, clipped);
+  const UpdateResult result = apply_update(model, optimizer, documents_of(kDocuments), clipped);
   EXPECT_GT(result.grad_norm, 0.02);
   double sum = 0;
   const std::vector<at::Tensor> after = values(model);
@@ -76,7 +76,7 @@ TEST(Update, NonFiniteValuesNeverReachTheWeights) {
     ASSERT_EQ(model.parameters().front().first, "model.shared.weight");
     const std::vector<at::Tensor> before = values(model);
     try {
-      apply_update(model, optimizer, kDocuments, options(1));
+      apply_update(model, optimizer, documents_of(kDocuments), options(1));
       FAIL();
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kNonFinite);
@@ -95,7 +95,7 @@ TEST(Update, NonFiniteGradientOfAFiniteLossIsCaught) {
   model.parameters().front().second.register_hook(
       [](const at::Tensor& gradient) { return gradient * std::numeric_limits<double>::infinity(); });
   const std::vector<at::Tensor> before = values(model);
-  EXPECT_THROW(apply_update(model, optimizer, kDocuments, options(4)), Error);
+  EXPECT_THROW(apply_update(model, optimizer, documents_of(kDocuments), options(4)), Error);
   EXPECT_TRUE(at::equal(values(model)[3], before[3]));
 }
 
@@ -107,7 +107,7 @@ TEST(Update, StopInBetweenLeavesTheWeights) {
   stop.request(ErrorKind::kTerminated);
   const std::vector<at::Tensor> before = values(model);
   try {
-    apply_update(model, optimizer, kDocuments, options(1), &stop);
+    apply_update(model, optimizer, documents_of(kDocuments), options(1), &stop);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kTerminated);
