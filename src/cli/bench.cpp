@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/memory_use.h"
 #include "cli/program.h"
@@ -35,10 +36,10 @@ struct BenchOptions {
   int64_t source_tokens = 0;  // 0: half a window
   int64_t windows = 8;
   int64_t documents = 16;
-  int64_t new_tokens = 64;
+  std::optional<int64_t> new_tokens;
   int64_t num_beams = 4;
   int64_t train_source_tokens = 8192;
-  int64_t train_target_tokens = 128;
+  std::optional<int64_t> train_target_tokens;
   int64_t repeats = 3;
   std::string format = "text";
 };
@@ -69,6 +70,18 @@ memory::DocumentTokens made_up_document(int64_t tokens, int64_t vocabulary, int6
   return document;
 }
 
+// What an option asks for, or its default where the model has the positions for that.
+int64_t decoder_tokens(const std::optional<int64_t>& given, int64_t usual, int64_t least, const char* option,
+                       const models::BartConfig& model) {
+  const int64_t most = model.max_position_embeddings - 1;  // behind the start
+  const int64_t tokens = given.value_or(std::max(least, std::min(usual, most)));
+  if (tokens <= most) return tokens;
+  throw Error(ErrorKind::kUsage, {.what = "more tokens than the decoder has positions for",
+                                  .where = option,
+                                  .expected = "at most " + std::to_string(most),
+                                  .found = std::to_string(tokens)});
+}
+
 double seconds_of(const std::function<void()>& work) {
   const Clock::time_point start = Clock::now();
   work();
@@ -88,7 +101,8 @@ std::vector<double> repeated(int64_t repeats, const std::function<void()>& work)
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 class Bench {
@@ -96,7 +110,9 @@ class Bench {
   explicit Bench(const BenchOptions& options)
       : options_(options),
         model_(models::load_model(options.model, scalar_type(options.common), log_sink())),
-        window_(model_.config().max_position_embeddings) {
+        window_(model_.config().max_position_embeddings),
+        new_tokens_(decoder_tokens(options.new_tokens, 64, 2, "--new-tokens", model_.config())) {
+    memory::piece_length(model_.config(), window_, 0);
     model_.pack_decoder();
   }
 
@@ -143,26 +159,27 @@ class Bench {
       generate::generate(model_, attention, generate::searched_documents(config, pack.front()), config);
     };
     // What a step costs beyond the start: the second half of the tokens.
-    const int64_t half = options_.new_tokens / 2;
-    write(options_.new_tokens);
+    const int64_t half = new_tokens_ / 2;
+    write(new_tokens_);
     Figure figure{"decode", "ms/step"};
     for (int64_t i = 0; i < options_.repeats; ++i) {
       throw_if_stopped(&stop_token());
       const double first = seconds_of([&] { write(half); });
-      figure.seconds.push_back(seconds_of([&] { write(options_.new_tokens); }) - first);
+      figure.seconds.push_back(seconds_of([&] { write(new_tokens_); }) - first);
     }
-    figure.value = 1000 * median(figure.seconds) / static_cast<double>(options_.new_tokens - half);
+    figure.value = 1000 * median(figure.seconds) / static_cast<double>(new_tokens_ - half);
     return figure;
   }
 
   Figure batch() const {
-    const int64_t tokens = options_.source_tokens > 0 ? options_.source_tokens : window_ / 2 - 2;
+    const int64_t tokens =
+        options_.source_tokens > 0 ? options_.source_tokens : std::max<int64_t>(1, window_ / 2 - 2);
     Figure figure{"batch", "documents/s"};
     figure.seconds = repeated(options_.repeats, [&] {
       for (const memory::DocumentPack& pack : packs(options_.documents, tokens)) {
         memory::DecodingCrossAttention attention(memory::encode_pack(model_, pack, {}),
                                                  model_.config().decoder_layers);
-        const generate::GenerationConfig config = generation(options_.new_tokens);
+        const generate::GenerationConfig config = generation(new_tokens_);
         generate::generate(model_, attention, generate::searched_documents(config, pack), config);
       }
     });
@@ -173,6 +190,7 @@ class Bench {
   const BenchOptions& options_;
   models::BartModel model_;
   int64_t window_;
+  int64_t new_tokens_;
 };
 
 // 16 bits are for arithmetic: weights, gradients and the optimiser's state stay float32.
@@ -184,24 +202,27 @@ Figure train_step(const BenchOptions& options) {
   model.set_requires_grad(true);
   train::Optimizer optimizer(model.parameters(), {});
   const int64_t vocabulary = model.config().vocab_size;
+  const int64_t target =
+      decoder_tokens(options.train_target_tokens, 128, 1, "--train-target-tokens", model.config());
   const std::vector<memory::Example> examples = {
       {.document = made_up_document(options.train_source_tokens, vocabulary, 0),
-       .target = made_up_document(options.train_target_tokens, vocabulary, 1).text,
+       .target = made_up_document(target, vocabulary, 1).text,
        .id = "made up"}};
+  const train::UpdateDocuments documents = train::documents_of(examples);
   train::UpdateOptions update;
   update.gradient.window = model.config().max_position_embeddings;
   update.clip_norm = 1.0;
   update.learning_rate = 1e-5;
   Figure figure{"train", "s/step"};
   figure.seconds = repeated(options.repeats,
-                            [&] { train::apply_update(model, optimizer, examples, update, &stop_token()); });
+                            [&] { train::apply_update(model, optimizer, documents, update, &stop_token()); });
   figure.value = median(figure.seconds);
   return figure;
 }
 
 Figure tokenize(const BenchOptions& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.model);
-  const std::string text = read_file(options.text, ErrorKind::kData);
+  const std::string text = read_file(options.text, ErrorKind::kData, kMaxWholeFile, &stop_token());
   if (const size_t invalid = find_invalid_utf8(text); invalid != std::string::npos) {
     throw Error(ErrorKind::kData, {.what = "the text is not valid UTF-8",
                                    .where = options.text,
@@ -268,20 +289,25 @@ void add_bench(CLI::App& app) {
       ->check(CLI::IsMember({"encode", "decode", "batch", "train", "tokenize"}))
       ->capture_default_str();
   command->add_option("--text", options->text, "What `tokenize` reads");
-  const auto count = [&](const char* name, int64_t& value, int64_t least, const char* help) {
-    command->add_option(name, value, help)
-        ->check(whole_number())
-        ->check(CLI::Range(least, int64_t{1} << 24))
-        ->capture_default_str();
+  const auto count = [&](const char* name, auto& value, int64_t least, int64_t most, const char* help) {
+    return command->add_option(name, value, help)->check(whole_number())->check(CLI::Range(least, most));
   };
-  count("--windows", options->windows, 1, "encode: full windows");
-  count("--num-beams", options->num_beams, 1, "decode, batch: beams");
-  count("--new-tokens", options->new_tokens, 2, "decode, batch: tokens written");
-  count("--documents", options->documents, 1, "batch: documents");
-  count("--source-tokens", options->source_tokens, 0, "batch: tokens a document; 0 is half a window");
-  count("--train-source-tokens", options->train_source_tokens, 1, "train: tokens of the document");
-  count("--train-target-tokens", options->train_target_tokens, 1, "train: tokens of its summary");
-  count("--repeats", options->repeats, 1, "Runs of each task after a first one; the median counts");
+  constexpr int64_t kMostTokens = int64_t{1} << 24, kMostRows = 1024;
+  count("--windows", options->windows, 1, kMostRows, "encode: full windows")->capture_default_str();
+  count("--num-beams", options->num_beams, 1, kMostRows, "decode, batch: beams")->capture_default_str();
+  count("--new-tokens", options->new_tokens, 2, kMostTokens,
+        "decode, batch: tokens written (default: 64, or what the decoder has positions for)");
+  count("--documents", options->documents, 1, kMostRows, "batch: documents")->capture_default_str();
+  count("--source-tokens", options->source_tokens, 0, kMostTokens,
+        "batch: tokens a document; 0 is half a window")
+      ->capture_default_str();
+  count("--train-source-tokens", options->train_source_tokens, 1, kMostTokens,
+        "train: tokens of the document")
+      ->capture_default_str();
+  count("--train-target-tokens", options->train_target_tokens, 1, kMostTokens,
+        "train: tokens of its summary (default: 128, or what the decoder has positions for)");
+  count("--repeats", options->repeats, 1, 1'000'000, "Runs of each task after a first one; the median counts")
+      ->capture_default_str();
   command->add_option("--format", options->format, "How the figures are printed")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
