@@ -214,7 +214,8 @@ def test_a_signal_ends_the_wait_for_input(precis, model, tmp_path, number, code)
                     ["tokenizer", "encode", model, fifo], ["tokenizer", "decode", model, "-"],
                     ["tokenizer", "train", "--vocab-size", "300", "--out", tmp_path / "t", fifo],
                     ["evaluate", model, "--data", fifo], ["evaluate", "--predictions", fifo, "--references", fifo],
-                    ["train", tmp_path / "run.yaml"]):
+                    ["train", tmp_path / "run.yaml"], ["train", fifo], ["init", fifo, tmp_path / "new"],
+                    ["bench", model, "--tasks", "tokenize", "--text", fifo]):
         process = subprocess.Popen([precis, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True)
         process.stdin.write('{"document": "an')

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from train_support import checkpoints, write_rows
+from train_support import checkpoints, write_model, write_rows
 
 LIMIT = 2**30  # bytes of address space for what must not allocate from a length in a file
 
@@ -294,3 +294,16 @@ def test_sixteen_bit_and_foreign_weights_are_told(precis, model, tmp_path):
     done = subprocess.run([precis, "summarize", tmp_path / "m", "-"], input="an the", capture_output=True, text=True)
     assert done.returncode == 0
     assert "weights of type BF16 are read as float32" in done.stderr and "model.adapter.weight" in done.stderr
+
+
+@pytest.mark.parametrize("positions", [3, 5, 64])
+def test_bench_of_a_model_of_few_positions(run, precis, tmp_path, positions):
+    """By default it writes what the decoder has positions for; to ask for more is an error."""
+    write_model(tmp_path / "model", positions=positions)
+    done = run([precis, "bench", tmp_path / "model", "--repeats", "1", "--windows", "1", "--documents", "2",
+                "--train-source-tokens", "20", "--format", "json"])
+    figures = json.loads(done.stdout)["figures"]
+    assert [figure["task"] for figure in figures] == ["encode", "decode", "batch", "train"]
+    for task, option in (("decode", "--new-tokens"), ("train", "--train-target-tokens")):
+        done = run([precis, "bench", tmp_path / "model", "--tasks", task, f"{option}={positions}"], code=2)
+        assert option in done.stderr and f"at most {positions - 1}, found {positions}" in done.stderr

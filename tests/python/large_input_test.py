@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,3 +241,51 @@ def test_ten_million_tokens(precis, narrow, tmp_path):
     train(tmp_path, config)
     [step] = events(tmp_path / "run", "step")
     assert step["source_tokens"] == tokens
+
+
+@pytest.mark.slow
+def test_rouge_of_two_long_texts(precis, tmp_path):
+    """160,000 words each, half of them shared in order: no table of 160,000 x 160,000 bits, 3 GB, is held."""
+    count = 160_000
+    write_rows(tmp_path / "references.jsonl", [{"id": "a", "summary": " ".join(f"w{i}" for i in range(count))}])
+    write_rows(tmp_path / "predictions.jsonl", [{"id": "a", "prediction": " ".join(f"w{i}" if i % 2 else f"v{i}" for i in range(count))}])
+    code, output, errors, peak = measured(tmp_path, [precis, "evaluate", "--predictions", tmp_path / "predictions.jsonl", "--references",
+                                                     tmp_path / "references.jsonl", "--no-stemmer", "--format", "json"])
+    assert code == 0, errors
+    scores = json.loads(output)
+    assert scores["rougeL"]["fmeasure"] == scores["rougeLsum"]["fmeasure"] == 0.5
+    assert peak < LITTLE + 1500 * count
+
+
+@pytest.mark.slow
+def test_a_signal_ends_rouge_of_two_long_texts(precis, tmp_path):
+    """Of 12,000 lines each: 144 million pairs of sentences."""
+    lines = "\n".join(f"a b c{i}" for i in range(12_000))
+    write_rows(tmp_path / "references.jsonl", [{"id": "a", "summary": lines}])
+    write_rows(tmp_path / "predictions.jsonl", [{"id": "a", "prediction": lines}])
+    process = subprocess.Popen([precis, "evaluate", "--predictions", tmp_path / "predictions.jsonl", "--references",
+                                tmp_path / "references.jsonl"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=3) == 143, process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_many_names(precis, world, tmp_path):
+    """80,000 added tokens and 60,000 keys, each looked up once and not compared to all others."""
+    shutil.copytree(world / "model", tmp_path / "model")
+    path = tmp_path / "model" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    first = 1 + max([*tokenizer["model"]["vocab"].values(), *(token["id"] for token in tokenizer["added_tokens"])])
+    like = {**tokenizer["added_tokens"][0], "special": False}
+    tokenizer["added_tokens"] += [{**like, "id": first + i, "content": f"<x{i}>"} for i in range(80_000)]
+    path.write_text(json.dumps(tokenizer))
+    done = subprocess.run([precis, "tokenizer", "encode", tmp_path / "model", "-"], input="<x79999>", capture_output=True, text=True, timeout=5)
+    assert str(first + 79_999) in done.stdout.split(), done.stderr
+    (tmp_path / "keys.yaml").write_text("".join(f"k{i}: 1\n" for i in range(60_000)))
+    done = subprocess.run([precis, "train", tmp_path / "keys.yaml"], capture_output=True, text=True, timeout=5)
+    assert done.returncode == 2 and "unknown key 'k0'" in done.stderr
