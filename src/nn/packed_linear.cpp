@@ -17,14 +17,15 @@ namespace {
 // Multiplications below which a thread of its own costs more than it saves.
 constexpr int64_t kWorthAThread = 1 << 16;
 constexpr int64_t kRowsWorthAThread = 64;
-// Where the processor has wider vectors than the kernel, the general product is faster above so many rows.
+// Where the general product has wider vectors than the kernel, it is faster above so many rows.
 constexpr int64_t kRowsBesideWideVectors = 32;
 
 static_assert(kRowMultiple % kPanelOutputs == 0, "empty_weight() leaves room for the last panel");
 
 bool has_wide_vectors() {
 #if defined(__x86_64__)
-  static const bool has = __builtin_cpu_supports("avx512f");
+  // MKL takes AVX2 on other makers' processors, whatever they have.
+  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_is("intel");
   return has;
 #else
   return true;
