@@ -20,7 +20,10 @@ class Runner {
  public:
   Runner(const models::BartModel& model, const std::vector<memory::Example>& examples,
          const ModelRequest& request)
-      : model_(model), examples_(examples), request_(request), results_(examples.size()) {}
+      : model_(model), examples_(examples), request_(request), results_(examples.size()) {
+    // The first of several is the summary.
+    if (request_.generation) request_.generation->num_return_sequences = 1;
+  }
 
   std::vector<ModelResult> run() {
     std::vector<std::vector<memory::Window>> windows;
@@ -28,7 +31,9 @@ class Runner {
     for (const memory::Example& example : examples_) {
       windows.push_back(memory::cut_windows(model_.config(), example.document, request_.window));
     }
-    for (const memory::DocumentPack& pack : memory::pack_documents(std::move(windows))) {
+    const int64_t most = request_.generation ? generate::documents_at_once(*request_.generation)
+                                             : memory::kDocumentPackDocuments;
+    for (const memory::DocumentPack& pack : memory::pack_documents(std::move(windows), most)) {
       run_pack(pack);
       done_ += pack.size();
     }
@@ -68,8 +73,7 @@ class Runner {
       const double share = kEncodingShare + (1 - kEncodingShare) * static_cast<double>(tokens) / most;
       show(static_cast<double>(pack.size()) * share, std::to_string(tokens) + " tokens written");
     };
-    generate::GenerationConfig config = *request_.generation;
-    config.num_return_sequences = 1;  // the first of several is the summary
+    const generate::GenerationConfig& config = *request_.generation;
     std::vector<std::vector<generate::Generated>> summaries =
         generate::generate(model_, attention, generate::searched_documents(config, pack), config,
                            {.on_step = on_step, .stop = request_.stop});
@@ -84,7 +88,7 @@ class Runner {
 
   const models::BartModel& model_;
   const std::vector<memory::Example>& examples_;
-  const ModelRequest& request_;
+  ModelRequest request_;
   std::vector<ModelResult> results_;
   int64_t done_ = 0;
 };

@@ -12,6 +12,8 @@ namespace precis::generate {
 
 namespace {
 
+constexpr int64_t kRowsAtOnce = 256;
+
 TokenSequence as_one_window(const std::vector<memory::Window>& windows) {
   TokenSequence ids(windows.front().ids.begin(), windows.front().ids.end() - 1);
   for (size_t w = 1; w < windows.size(); ++w) {
@@ -24,6 +26,10 @@ TokenSequence as_one_window(const std::vector<memory::Window>& windows) {
 }
 
 }  // namespace
+
+int64_t documents_at_once(const GenerationConfig& config) {
+  return std::max<int64_t>(1, kRowsAtOnce / config.rows());
+}
 
 std::vector<SearchedDocument> searched_documents(const GenerationConfig& config,
                                                  const memory::DocumentPack& pack, uint64_t first_key) {

@@ -24,6 +24,9 @@ struct Callbacks {
   const StopToken* stop = nullptr;  // looked at before each step
 };
 
+// How many documents are best written in one call, at most: each sequence has scores of the whole vocabulary.
+int64_t documents_at_once(const GenerationConfig& config);
+
 // The documents of a pack, in its order, with the keys first_key + their index. Where
 // config.reads_document(), `read` is what one window of any length would hold: BOS, the query, the whole
 // text, EOS. So an n-gram that windows cut in two counts, and none that only their ends make.

@@ -8,14 +8,14 @@
 #include "base/error.h"
 #include "base/memory_use.h"
 #include "memory/plan.h"
-#include "memory/streamed_attention.h"
+#include "memory/plan_terms.h"
 
 namespace precis::memory {
 
 namespace {
 
-// Elements of one encoder call without a graph, at its widest: states, q, k, v, sums, the feed-forward.
-int64_t encoder_elements(const models::BartConfig& config, const DocumentPack& pack) {
+// Of the largest encoder call.
+int64_t call_positions(const DocumentPack& pack) {
   int64_t longest = 0, positions = 0;
   for (const auto& windows : pack.windows_B) {
     for (const Window& window : windows) {
@@ -23,21 +23,7 @@ int64_t encoder_elements(const models::BartConfig& config, const DocumentPack& p
       positions += static_cast<int64_t>(window.ids.size());
     }
   }
-  const int64_t of_a_call = std::min(std::max(longest, kEncoderPackPositions), 2 * positions);
-  return of_a_call * (6 * config.d_model + 2 * config.encoder_ffn_dim);
-}
-
-// Elements of the beams: two copies of their cache while it is reordered, their scores.
-int64_t beam_elements(const models::BartConfig& config, int64_t sequences, int64_t max_length) {
-  return sequences * (2 * max_length * config.d_model * (config.decoder_layers + 1) + 4 * config.vocab_size);
-}
-
-// Elements of a block of absorbed attention: scores with what is derived from them, and the states where they
-// are raised to float32.
-int64_t block_elements(const models::BartConfig& config, const DocumentPack& pack, int64_t sequences) {
-  const int64_t scores = sequences * config.decoder_attention_heads;
-  const int64_t rows = std::min(pack.max_rows, rows_of_a_block(scores));
-  return 3 * rows * scores + 2 * rows * config.d_model * pack.size();
+  return std::min(std::max(longest, kEncoderPackPositions), 2 * positions);
 }
 
 }  // namespace
@@ -48,17 +34,16 @@ DecodePlan plan_decoding(const models::BartModel& model, const DocumentPack& pac
   const int64_t element = static_cast<int64_t>(c10::elementSize(model.activation_type()));
   const int64_t rows = pack.size() * pack.max_rows, sequences = pack.size() * request.sequences;
   const int64_t states = rows * config.d_model;
-  const int64_t encoding = states + encoder_elements(config, pack);
-  const int64_t beams = beam_elements(config, sequences, request.max_length);
-  const int64_t block = block_elements(config, pack, sequences);
+  const int64_t encoding = states + encoder_call_elements(config, call_positions(pack));
+  const int64_t written = sequence_elements(config, sequences, request.max_length);
+  const int64_t block = absorbed_block_elements(config, pack.max_rows, pack.size(), sequences);
   const int64_t resident = resident_memory_bytes();
 
   DecodePlan plan;
   plan.layers = config.decoder_layers;
   const auto tensors_with = [&](int64_t held) {
-    // A layer's keys are laid out again for decoding before its values are made.
-    const int64_t keys_and_values = held == 0 ? 0 : (2 * held + 1) * states;
-    const int64_t decoding = states + keys_and_values + beams + (held < plan.layers ? block : 0);
+    const int64_t decoding =
+        states + held_elements(config, rows, held) + written + (held < plan.layers ? block : 0);
     return std::max(encoding, decoding) * element;
   };
   const auto total_with = [&](int64_t held) {

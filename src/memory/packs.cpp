@@ -56,7 +56,9 @@ EncoderPack build(const DocumentPack& pack, const std::vector<Place>& places, in
 
 }  // namespace
 
-std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents) {
+std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents,
+                                         int64_t most_documents) {
+  most_documents = std::min(most_documents, kDocumentPackDocuments);
   const size_t count = windows_of_documents.size();
   std::vector<int64_t> rows(count);
   for (size_t i = 0; i < count; ++i) rows[i] = memory_rows(windows_of_documents[i]);
@@ -66,7 +68,7 @@ std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> window
 
   std::vector<DocumentPack> packs;
   for (const int64_t document : order) {
-    const bool fits = !packs.empty() && packs.back().size() < kDocumentPackDocuments &&
+    const bool fits = !packs.empty() && packs.back().size() < most_documents &&
                       rows[document] * (packs.back().size() + 1) <= kDocumentPackRows &&
                       !too_unlike(packs.back().rows_B.front(), rows[document]);
     if (!fits) packs.emplace_back();

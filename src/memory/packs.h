@@ -38,8 +38,9 @@ inline constexpr int64_t kDocumentPackRows = 16384;
 // The most documents in one: beam search holds every beam's scores of the whole vocabulary.
 inline constexpr int64_t kDocumentPackDocuments = 64;
 
-// Documents of like length together. Each pack is bounded by both.
-std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents);
+// Documents of like length together. Each pack is bounded by both, and has at most `most_documents` (from 1).
+std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents,
+                                         int64_t most_documents = kDocumentPackDocuments);
 
 // The windows of a document pack in encoder calls, longest together.
 std::vector<EncoderPack> pack_windows(const DocumentPack& pack, int64_t pad_token_id, at::Device device);

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/memory_use.h"
+#include "memory/plan_terms.h"
 #include "memory/streamed_attention.h"
 #include "nn/bfloat16.h"
 
@@ -81,23 +82,20 @@ int64_t block_elements(const models::BartConfig& config, const LargestPack& pack
 // Elements of a pack that is scored and summarised, without any graph.
 int64_t validation_elements(const models::BartConfig& config, const PlanRequest& request, bool streamed) {
   const LargestPack pack(config, request.window, *request.validation);
-  const int64_t encoder =
-      pack.pack_positions(request.window) * (6 * config.d_model + 2 * config.encoder_ffn_dim);
+  const int64_t encoder = encoder_call_elements(config, pack.pack_positions(request.window));
   const int64_t loss = block_elements(config, pack, pack.targets) +
                        pack.targets * (6 * config.d_model + 2 * config.decoder_ffn_dim) +
                        std::min<int64_t>(pack.targets, 512) * 2 * config.vocab_size;
   int64_t writing = 0;
   if (request.generation) {
-    const int64_t sequences =
-        std::min(request.validation->documents, kDocumentPackDocuments) * request.generation->num_beams;
-    // Every layer's keys and values, and one layer's again while they are laid out for decoding.
-    const int64_t held = 2 * pack.rows * config.d_model * (config.decoder_layers + 1);
+    const int64_t documents = std::min(request.validation->documents, request.generation->documents);
+    const int64_t sequences = documents * request.generation->num_beams;
     const int64_t packed_weights =
         config.decoder_layers * (6 * config.d_model + 2 * config.decoder_ffn_dim) * config.d_model +
         config.vocab_size * config.d_model;
-    writing = packed_weights + (streamed ? block_elements(config, pack, sequences) : held) +
-              sequences * (2 * request.generation->max_length * config.d_model * config.decoder_layers +
-                           4 * config.vocab_size);
+    writing = packed_weights + sequence_elements(config, sequences, request.generation->max_length) +
+              (streamed ? absorbed_block_elements(config, pack.longest_rows, documents, sequences)
+                        : held_elements(config, pack.rows, config.decoder_layers));
   }
   return pack.rows * config.d_model + std::max({encoder, loss, writing});
 }

@@ -20,6 +20,7 @@ struct PlanData {
 };
 
 struct PlanGeneration {
+  int64_t documents = 1;  // written at once, where there are so many
   int64_t num_beams = 1;
   int64_t max_length = 0;
 };

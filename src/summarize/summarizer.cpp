@@ -36,9 +36,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The most rows of the decoder at once: each has scores of the whole vocabulary.
-constexpr int64_t kDecoderRows = 256;
-
 void show(const Callbacks& callbacks, double fraction, const std::string& doing) {
   if (callbacks.progress) callbacks.progress(fraction, doing);
 }
@@ -94,7 +91,7 @@ Summarizer::Summarizer(const LoadedModel& model, const SummarizerOptions& option
 
 BatchBounds Summarizer::batch_bounds() const {
   BatchBounds bounds;
-  bounds.documents = std::clamp<int64_t>(kDecoderRows / generation_.rows(), 1, bounds.documents);
+  bounds.documents = std::min(bounds.documents, generate::documents_at_once(generation_));
   return bounds;
 }
 

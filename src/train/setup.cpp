@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "generate/generate.h"
 #include "io/digest.h"
 #include "io/model_directory.h"
 #include "io/weight_files.h"
@@ -195,7 +196,9 @@ memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, cons
   if (setup.validation) {
     request.validation = plan_data(*setup.validation, setup.validation->counts.examples);
     if (config.validation.generate) {
-      request.generation = {setup.generation.config.num_beams, setup.generation.config.max_length};
+      const generate::GenerationConfig& generation = setup.generation.config;
+      request.generation = {generate::documents_at_once(generation), generation.num_beams,
+                            generation.max_length};
     }
   }
   request.optimizer_states = state_tensors(optimizer_options(config.optimizer).name);

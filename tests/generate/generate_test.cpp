@@ -26,6 +26,19 @@ memory::DocumentPack pack_of(const std::vector<memory::DocumentTokens>& document
   return memory::pack_documents(std::move(windows)).at(0);
 }
 
+TEST(Generate, DocumentsAtOnceAreBoundedByTheirSequences) {
+  const auto documents = [](int64_t beams, int64_t sampled) {
+    GenerationConfig config;
+    config.num_beams = beams;
+    config.num_return_sequences = sampled;
+    return documents_at_once(config);
+  };
+  EXPECT_EQ(documents(1, 1), 256);
+  EXPECT_EQ(documents(4, 4), 64);
+  EXPECT_EQ(documents(1, 100), 2);
+  EXPECT_EQ(documents(1024, 1), 1);
+}
+
 TEST(SearchedDocuments, AreReadAsOneWindowWouldHoldThem) {
   GenerationConfig config;
   config.encoder_no_repeat_ngram_size = 2;

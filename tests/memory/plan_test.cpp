@@ -113,7 +113,7 @@ TEST(MemoryPlan, CountsAValidationThatTakesMoreThanAStep) {
   request.validation = {.longest_document = 1000, .longest_target = 10, .documents = 8};
   EXPECT_EQ(of_the_step(plan_memory(model, request)), without);
   request.validation = {.longest_document = 400000, .longest_target = 100, .documents = 1};
-  request.generation = {.num_beams = 4, .max_length = 100};
+  request.generation = {.documents = 64, .num_beams = 4, .max_length = 100};
   const int64_t element = 4, rows = 400000;
   const auto& config = model.config();
   EXPECT_GT(of_the_step(plan_memory(model, request)),

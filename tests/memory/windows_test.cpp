@@ -47,6 +47,15 @@ TEST(Windows, AQueryWithoutRoomIsRefused) {
   EXPECT_THROW(piece_length(config, 2, 0), Error);
 }
 
+TEST(Packs, HoldNoMoreDocumentsThanAsked) {
+  const models::BartConfig config = small_config();
+  const std::vector<std::vector<Window>> windows(5, cut_windows(config, example(20, 1, 1, 0).document, 23));
+  EXPECT_EQ(pack_documents(windows).size(), 1u);
+  std::vector<int64_t> sizes;
+  for (const DocumentPack& pack : pack_documents(windows, 2)) sizes.push_back(pack.size());
+  EXPECT_EQ(sizes, (std::vector<int64_t>{2, 2, 1}));
+}
+
 TEST(Packs, EveryKeptRowIsWrittenOnce) {
   const models::BartConfig config = small_config();
   std::vector<std::vector<Window>> windows;
