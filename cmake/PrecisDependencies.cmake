@@ -38,10 +38,11 @@ if(PRECIS_WITH_TORCH)
   find_package(Torch REQUIRED PATHS ${PRECIS_TORCH} ${PRECIS_TORCH}/share/cmake NO_DEFAULT_PATH)
   add_library(precis_torch INTERFACE)
   target_link_libraries(precis_torch INTERFACE ${TORCH_LIBRARIES})
-  # -fPIC for programs too (CMake gives them -fPIE), or they could not use the precompiled header.
-  target_compile_options(precis_torch INTERFACE ${TORCH_CXX_FLAGS_LIST} -fPIC)
-  # Without it at::parallel_for, a template, runs on one thread. The library itself is the one that libtorch brings.
-  target_link_libraries(precis_torch INTERFACE OpenMP::OpenMP_CXX)
+  # -fPIC for programs too (CMake gives them -fPIE), or they could not use the precompiled header. Without OpenMP
+  # at::parallel_for, a template, runs on one thread; its library is named by a flag and not by the compiler's own path,
+  # since the one that libtorch brings is to be found.
+  target_compile_options(precis_torch INTERFACE ${TORCH_CXX_FLAGS_LIST} -fPIC ${OpenMP_CXX_FLAGS})
+  target_link_options(precis_torch INTERFACE ${OpenMP_CXX_FLAGS})
   target_include_directories(precis_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   # One precompiled header for every layer that uses libtorch: 20 to 35 s once.
   file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "// Holds the shared precompiled header.\n")
