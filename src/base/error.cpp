@@ -48,6 +48,10 @@ std::string compose(const ErrorDetails& details) {
   if (!details.expected.empty()) message += "; expected " + details.expected;
   if (!details.found.empty()) message += (details.expected.empty() ? "; found " : ", found ") + details.found;
   if (!details.hint.empty()) message += " (" + details.hint + ")";
+  // what() ends at one.
+  for (size_t at = message.find('\0'); at != std::string::npos; at = message.find('\0', at)) {
+    message.replace(at, 1, "\\x00");
+  }
   return message;
 }
 

@@ -2,12 +2,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
 #include <memory>
+#include <set>
+#include <string>
 
 #include "base/error.h"
 #include "base/suggest.h"
@@ -95,13 +98,44 @@ int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
                               : "unexpected argument ") +
               stem;
     const std::string near = nearest_name(stem, is_option ? option_names(command) : command_names(command));
-    if (!near.empty()) message += "; did you mean " + near + "?";
+    // CLI11 looks for options before a command's name among the program's own.
+    if (near == stem) message += " before the command: options follow it";
+    if (!near.empty() && near != stem) message += "; did you mean " + near + "?";
   }
   std::string name = command == &app ? "precis" : "precis " + command->get_name();
   if (command != &app && command->get_parent() != nullptr && command->get_parent() != &app) {
     name = "precis " + command->get_parent()->get_name() + " " + command->get_name();
   }
-  return report_failure(Error(ErrorKind::kUsage, {.what = message, .hint = "see " + name + " --help"}));
+  return report_failure(
+      Error(ErrorKind::kUsage, {.what = message, .hint = "see " + name + " --help"}));
+}
+
+// "--name" and "-n" of every flag of the program.
+std::set<std::string> flag_names(const CLI::App* app) {
+  std::set<std::string> names;
+  for (const CLI::Option* option : app->get_options()) {
+    if (option->get_items_expected_max() != 0) continue;
+    for (const std::string& name : option->get_lnames()) names.insert("--" + name);
+    for (const std::string& name : option->get_snames()) names.insert("-" + name);
+  }
+  for (const CLI::App* command : app->get_subcommands(nullptr)) names.merge(flag_names(command));
+  return names;
+}
+
+// CLI11 takes a flag's value for a number, and any that is none for a bug.
+void check_flags(const CLI::App& app, int argc, char** argv) {
+  const std::set<std::string> flags = flag_names(&app);
+  for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
+    const std::string argument = argv[i];
+    const size_t equals = argument.find('=');
+    if (equals == std::string::npos || flags.count(argument.substr(0, equals)) == 0) continue;
+    const std::string value = argument.substr(equals + 1);
+    if (value == "true" || value == "false") continue;
+    throw Error(ErrorKind::kUsage, {.what = "not the value of a flag",
+                                    .where = argument.substr(0, equals),
+                                    .expected = "true, false, or no value at all",
+                                    .found = "'" + value + "'"});
+  }
 }
 
 int run(int argc, char** argv) {
@@ -122,6 +156,7 @@ int run(int argc, char** argv) {
   add_doctor(app);
   add_bench(app);
   add_reference(app);
+  check_flags(app, argc, argv);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version

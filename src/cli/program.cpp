@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "io/json.h"
+#include "io/utf8.h"
 #include "io/yaml.h"
 
 namespace precis::cli {
@@ -138,13 +139,13 @@ LogSink log_sink() {
       logger().log(spd_level, dump_json({{"level", level == LogLevel::kWarning ? "warning" : "info"},
                                          {"message", message}}));
     } else {
-      logger().log(spd_level, message);
+      logger().log(spd_level, printable(message));
     }
   };
 }
 
 int report_failure(const Error& error) {
-  std::string line = std::string("precis: error: ") + error.what();
+  std::string line = "precis: error: " + printable(error.what());
   if (g_json_log) {
     Json object = {{"level", "error"}, {"message", error.what()}, {"kind", name(error.kind())}};
     const ErrorDetails& details = error.details();

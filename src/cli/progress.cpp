@@ -6,6 +6,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "io/utf8.h"
 
 namespace precis::cli {
 
@@ -21,10 +26,16 @@ int terminal_columns() {
   return size.ws_col;
 }
 
+// Whether stderr is a terminal that takes a line back.
+bool can_draw() {
+  const char* kind = std::getenv("TERM");
+  return isatty(STDERR_FILENO) != 0 && kind != nullptr && *kind != '\0' && std::strcmp(kind, "dumb") != 0;
+}
+
 }  // namespace
 
 Progress::Progress(LogSink sink, bool bar_allowed)
-    : sink_(std::move(sink)), terminal_(bar_allowed && isatty(STDERR_FILENO) != 0), last_(Clock::now()) {}
+    : sink_(std::move(sink)), terminal_(bar_allowed && can_draw()), last_(Clock::now()) {}
 
 bool Progress::due(double seconds) {
   const Clock::time_point now = Clock::now();
@@ -33,19 +44,20 @@ bool Progress::due(double seconds) {
   return true;
 }
 
-void Progress::draw(double fraction, const std::string& text) {
+void Progress::draw(double fraction, const std::string& text, bool whole) {
   const int filled = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * kBarCells);
-  std::string line = "[" + std::string(filled, '#') + std::string(kBarCells - filled, '.') + "] " + text;
+  const std::string line =
+      "[" + std::string(filled, '#') + std::string(kBarCells - filled, '.') + "] " + printable(text);
   // A line that wraps could not be taken back.
-  line.resize(std::min<size_t>(line.size(), std::max(1, terminal_columns() - 1)));
-  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  const std::string_view shown = whole ? line : fitting(line, terminal_columns() - 1);
+  std::fprintf(stderr, "\r\033[K%.*s", static_cast<int>(shown.size()), shown.data());
   std::fflush(stderr);
   drawn_ = true;
 }
 
 void Progress::update(double fraction, const std::string& text) {
   if (terminal_) {
-    if (!drawn_ || due(kRedrawSeconds)) draw(fraction, text);
+    if (!drawn_ || due(kRedrawSeconds)) draw(fraction, text, /*whole=*/false);
   } else if (due(kPlainSeconds)) {
     log(sink_, LogLevel::kInfo, text);
   }
@@ -53,7 +65,7 @@ void Progress::update(double fraction, const std::string& text) {
 
 void Progress::finish(double fraction, const std::string& text) {
   if (terminal_) {
-    draw(fraction, text);
+    draw(fraction, text, /*whole=*/true);
     std::fputc('\n', stderr);
     drawn_ = false;
   } else {

@@ -11,7 +11,8 @@ namespace precis::cli {
 
 class Progress {
  public:
-  // `sink` takes the plain lines. A bar is drawn where stderr is a terminal and `bar_allowed`.
+  // `sink` takes the plain lines. A bar is drawn where stderr is a terminal, not a dumb one, and
+  // `bar_allowed`.
   Progress(LogSink sink, bool bar_allowed);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -19,7 +20,7 @@ class Progress {
 
   // fraction in [0, 1]. Calls may come far more often than anything is shown.
   void update(double fraction, const std::string& text);
-  // Shows this state whatever was shown last, and leaves it standing.
+  // Shows this state, however long its line, whatever was shown last, and leaves it standing.
   void finish(double fraction, const std::string& text);
   // Takes the bar off the screen, before anything else is written.
   void clear();
@@ -29,7 +30,7 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   bool due(double seconds);
-  void draw(double fraction, const std::string& text);
+  void draw(double fraction, const std::string& text, bool whole);
 
   LogSink sink_;
   bool terminal_;
