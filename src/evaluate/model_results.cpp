@@ -74,9 +74,10 @@ class Runner {
       show(static_cast<double>(pack.size()) * share, std::to_string(tokens) + " tokens written");
     };
     const generate::GenerationConfig& config = *request_.generation;
-    std::vector<std::vector<generate::Generated>> summaries =
-        generate::generate(model_, attention, generate::searched_documents(config, pack), config,
-                           {.on_step = on_step, .stop = request_.stop});
+    std::vector<generate::SearchedDocument> documents = generate::searched_documents(config, pack);
+    for (size_t b = 0; b < documents.size(); ++b) documents[b].name = examples_[pack.documents[b]].id;
+    std::vector<std::vector<generate::Generated>> summaries = generate::generate(
+        model_, attention, std::move(documents), config, {.on_step = on_step, .stop = request_.stop});
     for (size_t b = 0; b < summaries.size(); ++b) {
       results_[pack.documents[b]].summary = std::move(summaries[b].front().token_ids);
     }

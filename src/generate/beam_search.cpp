@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "generate/ruled_out.h"
 #include "generate/search.h"
 
 namespace precis::generate {
@@ -164,6 +165,9 @@ Search::Step BeamSearch::advance(at::Tensor logits_RV) {
     }
     keep_finished(document, candidates);
     if (over(document, candidates)) {
+      const bool nothing =
+          document.best.front().tokens.size() == 1 || document.best_scores.front() == kRuledOut;
+      if (nothing) refuse_ruling_out_all();
       std::vector<Generated>& results = results_[static_cast<size_t>(live_[static_cast<size_t>(d)])];
       for (size_t k = 0; k < static_cast<size_t>(config_.num_return_sequences); ++k) {
         results.push_back(make_result(std::move(document.best[k].tokens), document.best_scores[k]));

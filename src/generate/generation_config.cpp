@@ -65,9 +65,25 @@ int64_t min_length(const GenerationValues& values, int64_t max_length, const Log
   return chosen;
 }
 
+// Scores are float32: what they are multiplied with, divided by or raised by is to leave them finite.
+constexpr double kMostFactor = 1e30;
+
 double penalty(const GenerationValues& values, const char* key) {
   const double penalty = values.real(key).value_or(1.0);
-  if (penalty <= 0.0) values.fail(key, values.find(key), "a number above 0");
+  if (penalty < 1 / kMostFactor || penalty > kMostFactor) {
+    values.fail(key, values.find(key), "a number above 0, from 1e-30 to 1e30");
+  }
+  return penalty;
+}
+
+double length_penalty(const GenerationValues& values, int64_t max_length) {
+  const double penalty = values.real("length_penalty").value_or(1.0);
+  const double factor = std::pow(static_cast<double>(max_length), penalty);
+  if (factor < 1 / kMostFactor || factor > kMostFactor) {
+    values.fail("length_penalty", values.find("length_penalty"),
+                "a power that takes the greatest length, " + std::to_string(max_length) +
+                    ", no further than 1e30 or 1e-30");
+  }
   return penalty;
 }
 
@@ -94,12 +110,14 @@ std::vector<SequenceBias> sequence_bias(const GenerationValues& values, int64_t 
   const GenerationValues::Value value = values.find("sequence_bias");
   if (value.json == nullptr) return {};
   const auto fail = [&] {
-    values.fail("sequence_bias", value, "a list of at least one pair of a list of ids and a number");
+    values.fail("sequence_bias", value,
+                "a list of at least one pair of a list of ids and a number from -1e30 to 1e30");
   };
   if (!value.json->is_array() || value.json->empty()) fail();
   std::vector<SequenceBias> biases;
   for (const Json& pair : *value.json) {
     if (!pair.is_array() || pair.size() != 2 || !pair[1].is_number()) fail();
+    if (!(std::abs(pair[1].get<double>()) <= kMostFactor)) fail();
     SequenceBias bias{values.sequence("sequence_bias", value, pair[0], last_token), pair[1].get<double>()};
     // The last of two for the same ids holds.
     const auto same = std::find_if(biases.begin(), biases.end(),
@@ -125,8 +143,7 @@ std::optional<ExponentialDecay> exponential_decay(const GenerationValues& values
   }
   if (config.eos_token_id.empty()) values.fail(key, value, "an eos_token_id beside it");
   const ExponentialDecay decay{pair[0].get<int64_t>(), pair[1].get<double>()};
-  // Scores are float32.
-  if (!(std::abs(std::pow(decay.factor, config.max_length)) < 1e30)) {
+  if (!(std::abs(std::pow(decay.factor, config.max_length)) < kMostFactor)) {
     values.fail(key, value, "a factor that stays finite up to the greatest length");
   }
   return decay;
@@ -187,13 +204,13 @@ GenerationConfig resolve_generation_config(const Json& model_values, const std::
   values.refuse_unsupported(config.num_beams > 1);
   config.sampling = resolve_sampling(values, options, sink);
   config.num_return_sequences = num_return_sequences(values, config.num_beams, config.sampling.has_value());
-  config.length_penalty = values.real("length_penalty").value_or(1.0);
   config.early_stopping = early_stopping(values);
   config.repetition_penalty = penalty(values, "repetition_penalty");
   config.encoder_repetition_penalty = penalty(values, "encoder_repetition_penalty");
   config.no_repeat_ngram_size = ngram_size(values, "no_repeat_ngram_size");
   config.encoder_no_repeat_ngram_size = ngram_size(values, "encoder_no_repeat_ngram_size");
   config.max_length = max_length(values, model.max_position_embeddings, sink);
+  config.length_penalty = length_penalty(values, config.max_length);
   config.min_length = min_length(values, config.max_length, sink);
   config.forced_bos_token_id = values.integer("forced_bos_token_id", 0, last_token);
   config.forced_eos_token_id = values.integers("forced_eos_token_id", 0, last_token);

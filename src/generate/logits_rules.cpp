@@ -5,13 +5,12 @@
 #include <cmath>
 #include <limits>
 
+#include "generate/ruled_out.h"
 #include "generate/sampling.h"
 
 namespace precis::generate {
 
 namespace {
-
-constexpr double kRuledOut = -std::numeric_limits<double>::infinity();
 
 // Whether the next token can complete `ids`.
 bool ends_with_prefix(const TokenSequence& row, const std::vector<int32_t>& ids) {

@@ -8,12 +8,12 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "generate/ruled_out.h"
 
 namespace precis::generate {
 
 namespace {
 
-constexpr double kRuledOut = -std::numeric_limits<double>::infinity();
 // Of the likeliest tokens, those that top_h looks at.
 constexpr int64_t kTopHTokens = 100;
 
@@ -103,10 +103,7 @@ int64_t draw_token(const at::Tensor& scores_V, uint64_t key) {
   const float* scores = scores_V.const_data_ptr<float>();
   const int64_t count = scores_V.numel();
   const double greatest = *std::max_element(scores, scores + count);
-  if (!std::isfinite(greatest)) {
-    throw Error(ErrorKind::kUsage, {.what = "the generation settings rule out every token",
-                                    .hint = "suppress fewer, or ban fewer repetitions"});
-  }
+  if (!std::isfinite(greatest)) refuse_ruling_out_all();
   double total = 0.0;
   for (int64_t v = 0; v < count; ++v) total += std::exp(scores[v] - greatest);
   double left = uniform(key) * total;

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "generate/ruled_out.h"
+
 namespace precis {
 
 const char* name(FinishReason reason) { return reason == FinishReason::kEos ? "eos" : "length"; }
@@ -103,6 +105,7 @@ Search::Step SequenceSearch::advance(at::Tensor logits_RV) {
   const at::Tensor chosen_R1 = at::tensor(chosen, at::kLong).to(logits_RV.device()).unsqueeze(1);
   const at::Tensor log_probability_R =
       (logits_RV.gather(1, chosen_R1).squeeze(1) - logits_RV.logsumexp(1)).to(at::kCPU);
+  const at::Tensor chosen_score_R = scores_RV.gather(1, chosen_R1).squeeze(1).to(at::kCPU);
   const bool forced = !rules_.forced(length_).empty();
 
   const size_t sequences = static_cast<size_t>(config_.num_return_sequences);
@@ -115,6 +118,7 @@ Search::Step SequenceSearch::advance(at::Tensor logits_RV) {
       const int32_t token = static_cast<int32_t>(chosen[r]);
       row.tokens.push_back(token);
       if (!row.result) {
+        if (chosen_score_R.const_data_ptr<float>()[r] == kRuledOut) refuse_ruling_out_all();
         if (!forced) row.log_probability += log_probability_R.const_data_ptr<float>()[r];
         if (ends(token) || length_ + 1 >= config_.max_length) {
           const double penalty = std::pow(static_cast<double>(length_), config_.length_penalty);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "generate/generation_config.h"
@@ -30,6 +31,7 @@ struct Generated {
 struct SearchedDocument {
   uint64_t key = 0;    // names it for the draws of sampling
   TokenSequence read;  // the ids that the encoder read; may be empty but where config.reads_document()
+  std::string name;    // its row's, for errors
 };
 
 // Each document is searched as if it were alone; it leaves the live ones as soon as its search ends.

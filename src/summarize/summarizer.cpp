@@ -146,9 +146,11 @@ void Summarizer::write(Pack& pack, memory::MemoryBatch memory, int64_t held_laye
   if (callbacks.on_certain && pack.next && generation_.num_return_sequences == 1) {
     of_search.on_certain = [&](int64_t, const generate::TokenSequence& ids) { callbacks.on_certain(ids); };
   }
-  std::vector<std::vector<generate::Generated>> generated = generate::generate(
-      model_.model, attention, generate::searched_documents(generation_, pack.documents, documents_),
-      generation_, of_search);
+  std::vector<generate::SearchedDocument> documents =
+      generate::searched_documents(generation_, pack.documents, documents_);
+  for (size_t b = 0; b < documents.size(); ++b) documents[b].name = pack.summaries_B[b]->id;
+  std::vector<std::vector<generate::Generated>> generated =
+      generate::generate(model_.model, attention, std::move(documents), generation_, of_search);
   for (size_t b = 0; b < generated.size(); ++b) {
     Summary& summary = *pack.summaries_B[b];
     for (generate::Generated& sequence : generated[b]) {

@@ -163,6 +163,17 @@ TEST(GenerationConfig, RulesAreReadFromTheModelToo) {
 TEST(GenerationConfig, RulesOutOfRangeAreRefused) {
   expect_error(ErrorKind::kModel, "above 0", {{"repetition_penalty", 0.0}});
   expect_error(ErrorKind::kUsage, "above 0", {}, {{"encoder_repetition_penalty", -1.0}});
+  // 0 and infinite in float32, in which scores are.
+  expect_error(ErrorKind::kModel, "1e-30 to 1e30", {{"repetition_penalty", 1e-46}});
+  expect_error(ErrorKind::kUsage, "1e-30 to 1e30", {}, {{"repetition_penalty", 1e39}});
+  for (const double bias : {1e39, -1e39}) {
+    expect_error(ErrorKind::kModel, "-1e30 to 1e30", {{"sequence_bias", {{{3}, bias}}}});
+  }
+  for (const double power : {20.0, -20.0, 1e30, -1e30}) {
+    expect_error(ErrorKind::kModel, "greatest length, 60, no further",
+                 {{"length_penalty", power}, {"max_length", 60}});
+  }
+  EXPECT_EQ(resolve({{"length_penalty", -16.0}, {"max_length", 60}}).length_penalty, -16.0);
   expect_error(ErrorKind::kModel, "0 to 99", {{"bad_words_ids", {{3, 100}}}});
   expect_error(ErrorKind::kModel, "bad_words_ids", {{"bad_words_ids", {3, 4}}});
   expect_error(ErrorKind::kModel, "bad_words_ids", {{"bad_words_ids", Json::array()}});
