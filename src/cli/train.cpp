@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 #include "base/bytes.h"
 #include "base/memory_use.h"
@@ -51,7 +52,8 @@ class Display {
     };
     observer.on_plan = [this](const memory::MemoryPlan& plan) {
       if (dry_run_) return write_result(plan.describe());
-      log(sink_, LogLevel::kInfo, plan.describe());
+      std::istringstream lines(plan.describe());
+      for (std::string line; std::getline(lines, line);) log(sink_, LogLevel::kInfo, line);
     };
     observer.on_step = [this](const train::StepReport& report) { show(report); };
     observer.on_validating = [this](int64_t done, int64_t total) {

@@ -205,23 +205,7 @@ std::string MemoryPlan::describe() const {
 }
 
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request) {
-  const auto refuse_above = [](const MemoryPlan& plan, int64_t budget) {
-    if (plan.total() <= budget) return;
-    throw Error(
-        ErrorKind::kBudget,
-        {.what = "the memory budget can't be met",
-         .where = "encoder.memory_budget",
-         .expected = "at least " + format_bytes(plan.total()) + " under the schedule " + name(plan.schedule),
-         .found = format_bytes(budget),
-         .hint = "raise the budget, or lower batch.documents, window or what validation does, or use the "
-                 "schedule auto\n" +
-                 plan.describe()});
-  };
-  if (request.schedule != EncodeSchedule::kAuto) {
-    MemoryPlan plan = plan_for(model, request, request.schedule);
-    if (request.budget) refuse_above(plan, *request.budget);
-    return plan;
-  }
+  if (request.schedule != EncodeSchedule::kAuto) return plan_for(model, request, request.schedule);
   // What this process holds already is in the plan.
   const int64_t machine = available_memory_bytes() + resident_memory_bytes();
   const int64_t limit = request.budget.value_or(machine / 10 * 7);
@@ -233,8 +217,18 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
     plan = plan_for(model, request, schedule);
     if (plan.total() <= limit) return plan;
   }
-  if (request.budget) refuse_above(plan, *request.budget);
   return plan;  // without a budget the leanest schedule is tried whatever the machine
+}
+
+void check_budget(const MemoryPlan& plan) {
+  if (!plan.budget || plan.total() <= *plan.budget) return;
+  throw Error(ErrorKind::kBudget, {.what = "the memory budget can't be met",
+                                   .where = "encoder.memory_budget",
+                                   .expected = "at least " + format_bytes(plan.total()) +
+                                               " under the schedule " + name(plan.schedule),
+                                   .found = format_bytes(*plan.budget),
+                                   .hint = "raise the budget, or lower batch.documents, window or what "
+                                           "validation does, or use the schedule auto"});
 }
 
 }  // namespace precis::memory

@@ -71,7 +71,10 @@ struct MemoryPlan {
 // The bytes of the largest step: the program as it stands, weights, gradients, optimiser, what grows with the
 // document, one pack of windows, the decoder; or of a validation, where that takes more. `auto` takes the
 // fastest schedule that fits the budget, or 70 % of the memory that the machine has for it where none is
-// given. Throws Error{kBudget} with the numbers where the budget can't be met.
+// given; the leanest where none fits.
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request);
+
+// Throws Error{kBudget} with the numbers where the plan does not meet its budget.
+void check_budget(const MemoryPlan& plan);
 
 }  // namespace precis::memory

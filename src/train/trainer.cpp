@@ -85,6 +85,7 @@ class Trainer {
     }
     state_.encode_schedule = memory::name(plan_.schedule);
     if (observer_.on_plan) observer_.on_plan(plan_);
+    memory::check_budget(plan_);
   }
 
   TrainOutcome run(const std::optional<ResumePoint>& resumed) {

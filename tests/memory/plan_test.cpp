@@ -101,7 +101,7 @@ TEST(MemoryPlan, AutoTakesTheFastestThatFits) {
   request.preferred = EncodeSchedule::kKept;
   EXPECT_EQ(plan_of(EncodeSchedule::kAuto).schedule, EncodeSchedule::kCached);
   request.budget = totals[2] / 2;
-  EXPECT_THAT(error_of([&] { plan_of(EncodeSchedule::kAuto); }, ErrorKind::kBudget),
+  EXPECT_THAT(error_of([&] { check_budget(plan_of(EncodeSchedule::kAuto)); }, ErrorKind::kBudget),
               HasSubstr("under the schedule streamed"));
 }
 
