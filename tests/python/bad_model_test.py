@@ -283,7 +283,10 @@ def test_scores_that_are_not_finite(fails, model, tmp_path):
     weights = load_file(tmp_path / "m" / "model.safetensors")
     weights["model.shared.weight"][5, 3] = float("nan")
     save_file(weights, tmp_path / "m" / "model.safetensors", metadata={"format": "pt"})
-    fails(6, ["scores are not finite"], "summarize", tmp_path / "m", "-", input="an the")
+    write_rows(tmp_path / "rows.jsonl", [{"id": "good", "document": "on", "summary": "on"}, {"id": "bad", "document": "an the", "summary": "on"}])
+    for command in (["summarize", tmp_path / "m", tmp_path / "rows.jsonl"],
+                    ["evaluate", tmp_path / "m", "--data", tmp_path / "rows.jsonl", "--metrics", "rouge"]):
+        fails(6, ["good, token 1: the model's scores are not finite"], *command)
 
 
 def test_sixteen_bit_and_foreign_weights_are_told(precis, model, tmp_path):

@@ -33,6 +33,7 @@ def fails(run, precis, world):
         assert len(lines) == 1 and done.stdout == "", done.stderr
         assert all(word in lines[0] for word in words), lines[0]
         assert sorted(path.name for path in world.iterdir()) == before
+        return done
 
     return call
 
@@ -139,3 +140,45 @@ def test_paths_that_lead_nowhere(fails, world, name):
         return  # a good name for an output
     for command in OUTPUTS:
         fails(5, [], *(part.replace("PATH", PATHS[name]) for part in command))
+
+
+FLAGS = [([*SUMMARIZE, "--do-sample"], "--do-sample"), ([*SUMMARIZE, "--quiet"], "--quiet"), ([*SUMMARIZE, "-q"], "-q"),
+         (["train", "train.yaml", "output=out", "--dry-run"], "--dry-run"), (["inspect", "model", "--verify"], "--verify")]
+
+
+@pytest.mark.parametrize("value", ["maybe", "2", "-1", "", "True"])
+def test_values_of_flags(fails, value):
+    for command, flag in FLAGS:
+        *others, given = command
+        fails(2, [f"{flag}: not the value of a flag; expected true, false, or no value at all, found '{value}'"], *others, f"{given}={value}")
+
+
+def test_a_flag_may_be_turned_off(run, precis, world):
+    for value, sampled in (("true", True), ("false", False)):
+        done = run([precis, *SUMMARIZE, f"--do-sample={value}", "--format", "json", "--max-length", "4"], cwd=world)
+        assert ("seed" in done.stdout) is sampled
+
+
+def test_options_before_the_command(fails):
+    fails(2, ["unknown option --quiet before the command: options follow it (see precis summarize --help)"], "--quiet", *SUMMARIZE)
+
+
+@pytest.mark.parametrize("search", [["--num-beams", "1"], ["--num-beams", "3"], ["--num-beams", "3", "--num-return-sequences", "3"],
+                                    ["--do-sample"], ["--do-sample", "--num-beams", "3"]], ids=" ".join)
+def test_settings_that_leave_no_token(fails, world, search):
+    """The end is too early, all else is suppressed; transformers writes a token that is ruled out."""
+    vocabulary = json.loads((world / "model" / "config.json").read_text())["vocab_size"]
+    others = ",".join(str(token) for token in range(vocabulary) if token != 2)
+    fails(2, ["the generation settings rule out every token"], *SUMMARIZE, *search, "--suppress-tokens", others, "--min-length", "5",
+          "--max-length", "8")
+
+
+def test_control_characters_in_messages(run, precis, fails, world, tmp_path):
+    """An id that would clear the screen, end the line and the message."""
+    name = "a\x1b[2J\u009b\nb\u0000c\u202ed"
+    write_rows(tmp_path / "rows.jsonl", [{"id": name, "document": "an the", "summary": ""}])
+    shown = "a\\x1B[2J\\u{009B}\\nb\\x00c\\u{202E}d"
+    done = fails(3, [shown], "evaluate", "model", "--data", tmp_path / "rows.jsonl")
+    assert not set("\x1b\u009b\u202e\0") & set(done.stderr)
+    done = run([precis, "evaluate", "model", "--data", tmp_path / "rows.jsonl", "--log-format", "jsonl"], cwd=world, code=3)
+    assert "\x1b[2J\u009b\nb" in json.loads(done.stderr.splitlines()[-1])["message"]

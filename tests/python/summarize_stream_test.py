@@ -1,13 +1,16 @@
 """precis summarize --stream: what comes token by token is the text that comes whole, in whole characters, on a terminal
 and into a pipe."""
 
+import fcntl
 import json
 import os
 import pty
 import random
 import select
 import signal
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -178,3 +181,32 @@ def test_a_stream_that_nobody_reads_is_an_error(precis, sharp, book):
         done = subprocess.run([precis, "summarize", sharp[0], book, "--stream"], stdout=full, text=True,
                               stderr=subprocess.PIPE)
     assert done.returncode == 5 and "stdout" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["dumb", "", None])
+def test_a_terminal_that_takes_no_line_back(precis, model, tmp_path, kind):
+    """No bar, nor any other control sequence."""
+    write_rows(tmp_path / "rows.jsonl", [{"document": "an the of"}] * 3)
+    environment = {name: value for name, value in os.environ.items() if name != "TERM"} | {"NO_COLOR": "1"}
+    terminal, side = pty.openpty()
+    process = subprocess.Popen([precis, "summarize", model, tmp_path / "rows.jsonl", *LONG], stdout=side, stderr=side,
+                               env=environment | ({} if kind is None else {"TERM": kind}))
+    os.close(side)
+    output = b"".join(read_chunks(terminal, process))
+    os.close(terminal)
+    assert b"\x1b" not in output and output.count(b"\r") == output.count(b"\r\n")
+
+
+def test_a_narrow_terminal(precis, model, tmp_path):
+    """The bar's line is cut between characters, whatever stands in it."""
+    write_rows(tmp_path / "rows.jsonl", [{"id": "\u00e4\u6f22" * 40, "document": "an the of " * 400}])
+    for columns in range(24, 34):
+        terminal, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen([precis, "summarize", model, tmp_path / "rows.jsonl", *LONG, "--window", "64"], stdout=subprocess.DEVNULL,
+                                   stderr=side, env=os.environ | {"NO_COLOR": "1", "TERM": "xterm"})
+        os.close(side)
+        lines = b"".join(read_chunks(terminal, process)).decode("utf-8").split(REDRAW)
+        os.close(terminal)
+        bars = [line for line in lines if line.startswith("[") and not line.endswith("\n")]  # what stands at the end is whole
+        assert bars and all(sum(2 if ord(c) >= 0x1100 else 1 for c in line) < columns for line in bars)
