@@ -16,7 +16,8 @@
 namespace precis::generate {
 
 // Stretches of tokens that end where a sentence does (after . ! ? or a line's end, before white space), of at
-// most `longest` tokens. They cover all ids in order.
+// most `longest` tokens. They cover all ids in order. Not text/sentences.h's: ICU's rules end no sentence
+// before a small letter, and transcripts, and what small models write, often have no capitals.
 std::vector<TokenRange> sentence_ranges(const Tokenizer& tokenizer, std::span<const int32_t> ids,
                                         int64_t longest);
 

@@ -18,6 +18,12 @@ std::vector<at::Tensor> values(const models::BartModel& model) {
   return copies;
 }
 
+double distance(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]).square().sum().item<double>();
+  return std::sqrt(sum);
+}
+
 UpdateOptions options(int64_t batch_documents) {
   UpdateOptions result;
   result.gradient.window = 23;
@@ -56,10 +62,20 @@ TEST(Update, ClippedStepHasTheClippedLength) {
   clipped.clip_norm = 0.01;
   const UpdateResult result = apply_update(model, optimizer, documents_of(kDocuments), clipped);
   EXPECT_GT(result.grad_norm, 0.02);
-  double sum = 0;
-  const std::vector<at::Tensor> after = values(model);
-  for (size_t i = 0; i < after.size(); ++i) sum += (after[i] - before[i]).square().sum().item<double>();
-  EXPECT_NEAR(std::sqrt(sum), 0.1 * 0.01, 1e-6);  // the 1e-6 beside the norm
+  const double length = distance(values(model), before);
+  EXPECT_NEAR(length, 0.1 * 0.01, 1e-6);  // the 1e-6 beside the norm
+  EXPECT_LT(length, 0.1 * 0.01);
+}
+
+TEST(Update, StepBelowTheBoundIsNotClipped) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  Optimizer optimizer(model.parameters(), {.name = OptimizerName::kSgd});
+  const std::vector<at::Tensor> before = values(model);
+  UpdateOptions unclipped = options(4);
+  unclipped.clip_norm = 1e6;
+  const UpdateResult result = apply_update(model, optimizer, documents_of(kDocuments), unclipped);
+  EXPECT_NEAR(distance(values(model), before), 0.1 * result.grad_norm, 1e-12 * result.grad_norm);
 }
 
 TEST(Update, NonFiniteValuesNeverReachTheWeights) {
@@ -102,17 +118,26 @@ TEST(Update, NonFiniteGradientOfAFiniteLossIsCaught) {
 TEST(Update, StopInBetweenLeavesTheWeights) {
   models::BartModel model = small_bart();
   model.set_requires_grad(true);
-  Optimizer optimizer(model.parameters(), {.name = OptimizerName::kSgd});
+  Optimizer optimizer(model.parameters(), {.name = OptimizerName::kAdamW});
   StopToken stop;
-  stop.request(ErrorKind::kTerminated);
+  UpdateDocuments documents = documents_of(kDocuments);
+  int64_t made = 0;
+  documents.at = [&](int64_t index) {  // requested while the second batch begins
+    if (++made == 2) stop.request(ErrorKind::kTerminated);
+    return kDocuments[static_cast<size_t>(index)];
+  };
   const std::vector<at::Tensor> before = values(model);
   try {
-    apply_update(model, optimizer, documents_of(kDocuments), options(1), &stop);
+    apply_update(model, optimizer, documents, options(1), &stop);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kTerminated);
   }
-  EXPECT_TRUE(at::equal(values(model)[0], before[0]));
+  EXPECT_EQ(made, 2);
+  EXPECT_EQ(optimizer.steps(), 0);
+  EXPECT_EQ(distance(values(model), before), 0.0);
+  for (const auto& [name, tensor] : optimizer.state())
+    EXPECT_EQ(tensor.abs().max().item<double>(), 0.0) << name;
 }
 
 }  // namespace
