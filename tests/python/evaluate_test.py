@@ -331,14 +331,8 @@ def test_the_table_for_people(run, precis, sharp, data):
     assert table["f1"][0] == pytest.approx(result["f1"], abs=0.0051)
 
 
-def fails(run, precis, code, words, *arguments, **options):
-    done = evaluate(run, precis, *arguments, code=code, **options)
-    assert all(word in done.stderr for word in words), done.stderr
-    assert done.stdout == ""
-
-
 @pytest.mark.slow
-def test_errors_of_the_form_with_a_model(run, precis, sharp, tmp_path):
+def test_errors_of_the_form_with_a_model(run, precis, fails, sharp, tmp_path):
     write_rows(tmp_path / "data.jsonl", [{"document": "an the.", "summary": "an."}])
     (tmp_path / "bad.jsonl").write_text('{"document": "a", "summary": "b"}\n{"document": \n', encoding="utf-8")
     (tmp_path / "empty.jsonl").write_text("\n", encoding="utf-8")
@@ -360,11 +354,11 @@ def test_errors_of_the_form_with_a_model(run, precis, sharp, tmp_path):
             (5, ["out.jsonl", "No such file"], [model, "--data", data, "--output", tmp_path / "no" / "out.jsonl"]),
             (5, ["a directory"], [model, "--data", data, "--output", tmp_path]),
             (5, ["/dev/full"], [model, "--data", data, "--output", "/dev/full"])]:
-        fails(run, precis, code, words, *arguments)
+        fails(code, words, "evaluate", *arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "data.jsonl", "empty.jsonl"]
 
 
-def test_a_loss_that_is_not_finite_is_exit_6(run, precis, sharp, tmp_path):
+def test_a_loss_that_is_not_finite_is_exit_6(run, precis, fails, sharp, tmp_path):
     import shutil
 
     from safetensors.torch import load_file, save_file
@@ -374,14 +368,14 @@ def test_a_loss_that_is_not_finite_is_exit_6(run, precis, sharp, tmp_path):
     save_file(state, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
     write_rows(tmp_path / "data.jsonl", [{"id": "x9", "document": "an", "summary": "an."}])
     (tmp_path / "out.jsonl").write_text("kept\n", encoding="utf-8")
-    fails(run, precis, 6, ["'x9'", "not finite"], tmp_path / "model", "--data", tmp_path / "data.jsonl", "--metrics",
+    fails(6, ["'x9'", "not finite"], "evaluate", tmp_path / "model", "--data", tmp_path / "data.jsonl", "--metrics",
           "loss", "--output", tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl").read_text() == "kept\n"
     assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.slow
-def test_errors_of_the_scoring_form(run, precis, sharp, tmp_path):
+def test_errors_of_the_scoring_form(run, precis, fails, sharp, tmp_path):
     def write(name, rows):
         write_rows(tmp_path / name, rows)
         return tmp_path / name
@@ -402,9 +396,9 @@ def test_errors_of_the_scoring_form(run, precis, sharp, tmp_path):
             (2, ["generation"], good, refs, ["--num-beams", "2"]),
             (2, ["both a model"], good, refs, ["--data", refs]),
             (2, ["both a model"], good, refs, [sharp[0]])]:
-        fails(run, precis, code, words, "--predictions", predictions, "--references", references, *more)
-    fails(run, precis, 3, ["few.jsonl", "'2'"], "--predictions", good, "--references", refs, "--baseline",
+        fails(code, words, "evaluate", "--predictions", predictions, "--references", references, *more)
+    fails(3, ["few.jsonl", "'2'"], "evaluate", "--predictions", good, "--references", refs, "--baseline",
           tmp_path / "few.jsonl")
-    fails(run, precis, 2, ["--baseline"], sharp[0], "--data", refs, "--baseline", good)
-    fails(run, precis, 2, ["--references is missing"], "--predictions", good)
-    fails(run, precis, 2, ["--predictions is missing"], "--references", refs)
+    fails(2, ["--baseline"], "evaluate", sharp[0], "--data", refs, "--baseline", good)
+    fails(2, ["--references is missing"], "evaluate", "--predictions", good)
+    fails(2, ["--predictions is missing"], "evaluate", "--references", refs)

@@ -1,6 +1,5 @@
 """The program on a system that gives little: closed and full streams, folders that may not be written, full disks, few threads, little memory. The right exit code, a message that names the place, and nothing lost."""
 
-import ctypes
 import json
 import os
 import resource
@@ -10,7 +9,7 @@ import time
 
 import pytest
 
-from train_support import bytes_of, checkpoints, events, train, write_model, write_rows
+from train_support import as_others, bytes_of, checkpoints, events, train, write_model, write_rows
 
 INIT = {"model": {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16,
                   "decoder_ffn_dim": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
@@ -118,15 +117,6 @@ def test_little_memory_is_enough_or_an_error(world, precis, tmp_path, megabytes)
         assert done.returncode in (0, 5), f"exit {done.returncode} of {command}\n{done.stderr}"
         assert done.returncode == 0 or "precis: error:" in done.stderr, done.stderr
     assert not list(tmp_path.glob("run/.tmp-*"))
-
-
-def as_others():
-    """Takes from root what lets it read and write any file (linux/capability.h)."""
-    if os.geteuid() == 0:
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            if prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
-                raise OSError(ctypes.get_errno(), "prctl")
 
 
 def writers(world, folder):

@@ -1,6 +1,5 @@
 """`precis train --resume`: bit for bit, past damage, with changes that were allowed, from older checkpoints."""
 
-import ctypes
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from train_support import PROGRAM, bytes_of, checkpoints, config_of, events, train, write_model, write_world
+from train_support import PROGRAM, as_others, bytes_of, checkpoints, config_of, events, train, write_model, write_world
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +50,6 @@ def test_a_damaged_newest_checkpoint_is_passed_over_loudly(world, tmp_path):
     assert events(tmp_path / "out", "start")[-1]["step"] == 4
 
 
-def read_as_others():
-    """Takes from root, before the program starts, what lets it read any file (linux/capability.h)."""
-    if os.geteuid() == 0:
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            if prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
-                raise OSError(ctypes.get_errno(), "prctl")
-
-
 def test_a_checkpoint_that_may_not_be_read_is_no_damaged_one(world, tmp_path):
     """The one before it must not be taken in its place: training on would end in replacing it."""
     config = config_of(world, tmp_path / "out", steps=8, validation={"every": 0})
@@ -67,7 +57,7 @@ def test_a_checkpoint_that_may_not_be_read_is_no_damaged_one(world, tmp_path):
     state = tmp_path / "out" / "step-00000008" / "optimizer.safetensors"
     state.chmod(0)
     for arguments in ([], ["--resume", str(state.parent)]):
-        done = train(tmp_path, config, *arguments, "steps=9", expect=4, preexec_fn=read_as_others)
+        done = train(tmp_path, config, *arguments, "steps=9", expect=4, preexec_fn=as_others)
         assert str(state) in done.stderr and "ermission" in done.stderr
     state.chmod(0o600)
     train(tmp_path, config, "steps=9")

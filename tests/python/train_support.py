@@ -1,5 +1,6 @@
 """Small BART models with a real byte-level tokenizer, and runs of `precis train`, for the training tests."""
 
+import ctypes
 import json
 import os
 import subprocess
@@ -143,3 +144,12 @@ def ids(tokenizer, text):
 
 def target_ids(tokenizer, text):
     return [0, *ids(tokenizer, text), 2]
+
+
+def as_others():
+    """Takes from root what lets it read and write any file (linux/capability.h)."""
+    if os.geteuid() == 0:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            if prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+                raise OSError(ctypes.get_errno(), "prctl")
