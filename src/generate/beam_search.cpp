@@ -4,6 +4,7 @@
 // sampling the candidates are drawn without replacement instead; everything else stays.
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "generate/ruled_out.h"
 #include "generate/search.h"
@@ -20,6 +21,13 @@ std::vector<int64_t> greatest(const std::vector<float>& scores, int64_t count) {
   const at::Tensor places = std::get<1>(at::tensor(scores, at::kFloat).unsqueeze(0).topk(count));
   const int64_t* data = places.const_data_ptr<int64_t>();
   return {data, data + count};
+}
+
+[[noreturn]] void refuse_ranking(const std::string& where) {
+  throw Error(ErrorKind::kUsage, {.what = "the generation settings take a summary's score below -1e9, where beam "
+                                          "search takes it for none",
+                                  .where = where,
+                                  .hint = "give a length_penalty nearer to 0, or smaller biases"});
 }
 
 float penalised(float score, int64_t new_tokens, double length_penalty) {
@@ -163,11 +171,15 @@ Search::Step BeamSearch::advance(at::Tensor logits_RV) {
       document.running_scores.push_back(may_run[static_cast<size_t>(c)]);
       document_parents.push_back(d * beams + candidates.beams[static_cast<size_t>(c)]);
     }
+    const bool ended = std::any_of(document.best.begin(), document.best.end(),
+                                   [](const Hypothesis& hypothesis) { return hypothesis.finished; });
+    const float first = candidates.scores.front();
+    // What has ended before stands where all beams come to nothing.
+    if (!std::isfinite(first) && !(first == kRuledOut && ended)) refuse_scores(first, place(d));
     keep_finished(document, candidates);
     if (over(document, candidates)) {
-      const bool nothing =
-          document.best.front().tokens.size() == 1 || document.best_scores.front() == kRuledOut;
-      if (nothing) refuse_ruling_out_all();
+      // A search ends with one that has ended, but where its score is below those that stand for none.
+      if (!document.best.front().finished) refuse_ranking(place(d));
       std::vector<Generated>& results = results_[static_cast<size_t>(live_[static_cast<size_t>(d)])];
       for (size_t k = 0; k < static_cast<size_t>(config_.num_return_sequences); ++k) {
         results.push_back(make_result(std::move(document.best[k].tokens), document.best_scores[k]));

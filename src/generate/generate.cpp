@@ -53,10 +53,6 @@ std::vector<std::vector<Generated>> generate(const models::BartModel& model, nn:
                                     .found = std::to_string(config.max_length)});
   }
   const int64_t count = static_cast<int64_t>(documents.size());
-  std::vector<std::string> names;
-  for (const SearchedDocument& document : documents) {
-    names.push_back(document.name + (document.name.empty() ? "" : ", "));
-  }
   const std::unique_ptr<Search> search = make_search(config, std::move(documents));
   BeamCrossAttention beams(memory, count, config.rows());
   const int64_t rows = count * config.rows();
@@ -72,11 +68,10 @@ std::vector<std::vector<Generated>> generate(const models::BartModel& model, nn:
     if (!std::isfinite(logits_RV.max().item<float>())) {
       const at::Tensor finite_R = std::get<0>(logits_RV.max(1)).isfinite();
       const int64_t row = finite_R.logical_not().to(at::kInt).argmax().item<int64_t>();
-      const int64_t document = search->live()[static_cast<size_t>(row / config.rows())];
       throw Error(
           ErrorKind::kNonFinite,
           {.what = "the model's scores are not finite",
-           .where = names[static_cast<size_t>(document)] + "token " + std::to_string(search->length()),
+           .where = search->place(static_cast<size_t>(row / config.rows())),
            .hint = "inspect --verify looks through the weights; or the arithmetic of --dtype overflows"});
     }
     const Search::Step step = search->advance(logits_RV);

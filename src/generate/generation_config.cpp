@@ -163,6 +163,14 @@ void refuse_suppressed_forced(const GenerationValues& values, const GenerationCo
   }
 }
 
+// Settings that rule out every token only together, or only at times, are told by the search.
+void refuse_suppressing_all(const GenerationValues& values, std::vector<int64_t> tokens, int64_t vocab_size) {
+  std::sort(tokens.begin(), tokens.end());
+  const auto end = std::unique(tokens.begin(), tokens.end());
+  if (end - tokens.begin() < vocab_size) return;
+  values.fail("suppress_tokens", values.find("suppress_tokens"), "fewer ids than the vocabulary has");
+}
+
 int64_t num_return_sequences(const GenerationValues& values, int64_t num_beams, bool sampling) {
   const int64_t count = values.integer("num_return_sequences", 1, kMaxRows).value_or(1);
   if (count > 1 && num_beams == 1 && !sampling) {
@@ -220,6 +228,7 @@ GenerationConfig resolve_generation_config(const Json& model_values, const std::
   config.exponential_decay_length_penalty = exponential_decay(values, config);
   config.suppress_tokens = values.list("suppress_tokens", 0, last_token);
   config.begin_suppress_tokens = values.list("begin_suppress_tokens", 0, last_token);
+  refuse_suppressing_all(values, config.suppress_tokens, model.vocab_size);
   refuse_suppressed_forced(values, config);
   config.renormalize_logits = values.boolean("renormalize_logits").value_or(false);
   const std::optional<int64_t> bos = values.integer("bos_token_id", 0, last_token);

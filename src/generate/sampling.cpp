@@ -103,7 +103,7 @@ int64_t draw_token(const at::Tensor& scores_V, uint64_t key) {
   const float* scores = scores_V.const_data_ptr<float>();
   const int64_t count = scores_V.numel();
   const double greatest = *std::max_element(scores, scores + count);
-  if (!std::isfinite(greatest)) refuse_ruling_out_all();
+  if (!std::isfinite(greatest)) return std::max_element(scores, scores + count) - scores;
   double total = 0.0;
   for (int64_t v = 0; v < count; ++v) total += std::exp(scores[v] - greatest);
   double left = uniform(key) * total;

@@ -27,7 +27,7 @@ struct Draw {
 };
 
 // A token with the probability softmax(scores_V) gives it. scores_V: float32 on the CPU, -inf where ruled
-// out. Throws Error{kUsage} where every token is.
+// out. Where none has a finite greatest score, the place of that.
 int64_t draw_token(const at::Tensor& scores_V, uint64_t key);
 
 // `count` different places of scores_N, drawn one after another without replacement from softmax(scores_N),

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "generate/ruled_out.h"
 
@@ -31,7 +32,15 @@ Search::Search(const GenerationConfig& config, std::vector<SearchedDocument> doc
       live_(documents.size()),
       results_(documents.size()) {
   std::iota(live_.begin(), live_.end(), 0);
-  for (const SearchedDocument& document : documents) keys_.push_back(document.key);
+  for (SearchedDocument& document : documents) {
+    keys_.push_back(document.key);
+    names_.push_back(std::move(document.name));
+  }
+}
+
+std::string Search::place(size_t i) const {
+  const std::string& name = names_[static_cast<size_t>(live_[i])];
+  return name + (name.empty() ? "" : ", ") + "token " + std::to_string(length_);
 }
 
 Draw Search::next_draw(size_t i) const {
@@ -118,7 +127,8 @@ Search::Step SequenceSearch::advance(at::Tensor logits_RV) {
       const int32_t token = static_cast<int32_t>(chosen[r]);
       row.tokens.push_back(token);
       if (!row.result) {
-        if (chosen_score_R.const_data_ptr<float>()[r] == kRuledOut) refuse_ruling_out_all();
+        const float score = chosen_score_R.const_data_ptr<float>()[r];
+        if (!std::isfinite(score)) refuse_scores(score, place(d));
         if (!forced) row.log_probability += log_probability_R.const_data_ptr<float>()[r];
         if (ends(token) || length_ + 1 >= config_.max_length) {
           const double penalty = std::pow(static_cast<double>(length_), config_.length_penalty);

@@ -44,6 +44,8 @@ class Search {
   bool done() const { return live_.empty(); }
   // Ids in every live row, start token included.
   int64_t length() const { return length_; }
+  // "row-7, token 3": the i-th live document and its next token, for errors.
+  std::string place(size_t i) const;
 
   struct Step {
     at::Tensor tokens_R;   // int64: what each row that is still live reads next
@@ -78,7 +80,8 @@ class Search {
   std::vector<std::vector<Generated>> results_;
 
  private:
-  std::vector<uint64_t> keys_;  // of all documents
+  std::vector<uint64_t> keys_;      // of all documents
+  std::vector<std::string> names_;  // of all documents
 };
 
 // Greedy search, or sampling: every sequence is written on its own.
