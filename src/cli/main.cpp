@@ -98,16 +98,18 @@ int usage_failure(const CLI::App& app, const CLI::ParseError& error) {
                               : "unexpected argument ") +
               stem;
     const std::string near = nearest_name(stem, is_option ? option_names(command) : command_names(command));
-    // CLI11 looks for options before a command's name among the program's own.
-    if (near == stem) message += " before the command: options follow it";
-    if (!near.empty() && near != stem) message += "; did you mean " + near + "?";
+    if (is_option && command->get_option_no_throw(stem) != nullptr) {
+      // CLI11 looks for options before a command's name among the program's own.
+      message += " before the command: options follow it";
+    } else if (!near.empty()) {
+      message += "; did you mean " + near + "?";
+    }
   }
   std::string name = command == &app ? "precis" : "precis " + command->get_name();
   if (command != &app && command->get_parent() != nullptr && command->get_parent() != &app) {
     name = "precis " + command->get_parent()->get_name() + " " + command->get_name();
   }
-  return report_failure(
-      Error(ErrorKind::kUsage, {.what = message, .hint = "see " + name + " --help"}));
+  return report_failure(Error(ErrorKind::kUsage, {.what = message, .hint = "see " + name + " --help"}));
 }
 
 // "--name" and "-n" of every flag of the program.

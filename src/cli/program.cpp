@@ -5,10 +5,12 @@
 #include <ATen/Parallel.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <latch>
 #include <thread>
@@ -26,9 +28,9 @@ namespace {
 bool g_json_log = false;
 
 std::shared_ptr<spdlog::logger> make_logger() {
-  // Colour only where stderr is a terminal and NO_COLOR is unset or empty.
+  // Colour only where the terminal has it and NO_COLOR is unset or empty. spdlog takes any with COLORTERM.
   const char* no_color = std::getenv("NO_COLOR");
-  const bool plain = no_color != nullptr && *no_color != '\0';
+  const bool plain = (no_color != nullptr && *no_color != '\0') || !takes_control_sequences();
   auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(plain ? spdlog::color_mode::never
                                                                           : spdlog::color_mode::automatic);
   auto logger = std::make_shared<spdlog::logger>("precis", sink);
@@ -130,6 +132,11 @@ void refuse_cuda(const CommonOptions& options, const std::string& command) {
                .where = "--device",
                .found = options.device,
                .hint = "--device cpu"});
+}
+
+bool takes_control_sequences() {
+  const char* kind = std::getenv("TERM");
+  return isatty(STDERR_FILENO) != 0 && kind != nullptr && *kind != '\0' && std::strcmp(kind, "dumb") != 0;
 }
 
 LogSink log_sink() {

@@ -51,6 +51,8 @@ void refuse_memory_budget(const CommonOptions& options, const std::string& comma
 // For a command that runs no model: what says how to run one is an error rather than ignored.
 void refuse_model_options(const CommonOptions& options, const std::string& command);
 
+// Whether stderr is a terminal that takes a line back and shows colours: not a dumb one, nor one of no kind.
+bool takes_control_sequences();
 // The last message of a run that failed, to stderr in the chosen format. Returns the exit code.
 int report_failure(const Error& error);
 

@@ -6,10 +6,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <string_view>
 
+#include "cli/program.h"
 #include "io/utf8.h"
 
 namespace precis::cli {
@@ -26,16 +25,10 @@ int terminal_columns() {
   return size.ws_col;
 }
 
-// Whether stderr is a terminal that takes a line back.
-bool can_draw() {
-  const char* kind = std::getenv("TERM");
-  return isatty(STDERR_FILENO) != 0 && kind != nullptr && *kind != '\0' && std::strcmp(kind, "dumb") != 0;
-}
-
 }  // namespace
 
 Progress::Progress(LogSink sink, bool bar_allowed)
-    : sink_(std::move(sink)), terminal_(bar_allowed && can_draw()), last_(Clock::now()) {}
+    : sink_(std::move(sink)), terminal_(bar_allowed && takes_control_sequences()), last_(Clock::now()) {}
 
 bool Progress::due(double seconds) {
   const Clock::time_point now = Clock::now();

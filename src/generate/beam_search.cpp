@@ -24,10 +24,11 @@ std::vector<int64_t> greatest(const std::vector<float>& scores, int64_t count) {
 }
 
 [[noreturn]] void refuse_ranking(const std::string& where) {
-  throw Error(ErrorKind::kUsage, {.what = "the generation settings take a summary's score below -1e9, where beam "
-                                          "search takes it for none",
-                                  .where = where,
-                                  .hint = "give a length_penalty nearer to 0, or smaller biases"});
+  throw Error(ErrorKind::kUsage,
+              {.what = "the generation settings take a summary's score below -1e9, where beam "
+                       "search takes it for none",
+               .where = where,
+               .hint = "give a length_penalty nearer to 0, or smaller biases"});
 }
 
 float penalised(float score, int64_t new_tokens, double length_penalty) {

@@ -11,8 +11,8 @@ namespace precis::generate {
 // Their score.
 inline constexpr double kRuledOut = -std::numeric_limits<double>::infinity();
 
-// For the greatest score of a document's next tokens where that is not finite: transformers would write a token
-// all the same. `where` names the document and the token.
+// For the greatest score of a document's next tokens where that is not finite: transformers would write a
+// token all the same. `where` names the document and the token.
 [[noreturn]] inline void refuse_scores(double greatest, const std::string& where) {
   // Scores of which all are ruled out are NaN once they are normalised.
   const bool none = greatest == kRuledOut;

@@ -122,7 +122,11 @@ std::vector<int64_t> draw_places(const at::Tensor& scores_N, int64_t count, uint
   const float* scores = scores_N.const_data_ptr<float>();
   std::vector<double> noisy(static_cast<size_t>(scores_N.numel()), kRuledOut);
   for (size_t i = 0; i < noisy.size(); ++i) {
-    if (!std::isfinite(scores[i])) continue;
+    if (scores[i] == kRuledOut) continue;
+    if (!std::isfinite(scores[i])) {  // first, so that it is seen
+      noisy[i] = std::numeric_limits<double>::infinity();
+      continue;
+    }
     noisy[i] = scores[i] - std::log(-std::log(uniform(combine(key, i))));
   }
   std::vector<int64_t> places(noisy.size());

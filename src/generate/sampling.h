@@ -27,12 +27,12 @@ struct Draw {
 };
 
 // A token with the probability softmax(scores_V) gives it. scores_V: float32 on the CPU, -inf where ruled
-// out. Where none has a finite greatest score, the place of that.
+// out. Where the greatest score is not finite, its place.
 int64_t draw_token(const at::Tensor& scores_V, uint64_t key);
 
 // `count` different places of scores_N, drawn one after another without replacement from softmax(scores_N),
 // in the order of the draws (Gumbel top-k: Kool, van Hoof and Welling 2019). Places of probability 0 fill up
-// where too few have any. count <= N.
+// where too few have any; scores of +inf or NaN come first. count <= N.
 std::vector<int64_t> draw_places(const at::Tensor& scores_N, int64_t count, uint64_t key);
 
 }  // namespace precis::generate

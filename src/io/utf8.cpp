@@ -39,7 +39,8 @@ uint32_t code_point(std::string_view unit) {
 // Controls, ends of lines and paragraphs, marks of direction.
 bool is_printable(uint32_t code) {
   return code >= 0x20 && !(code >= 0x7F && code <= 0x9F) && code != 0x061C && code != 0x200B &&
-         !(code >= 0x200E && code <= 0x200F) && !(code >= 0x2028 && code <= 0x202E) && !(code >= 0x2066 && code <= 0x2069) && code != 0xFEFF;
+         !(code >= 0x200E && code <= 0x200F) && !(code >= 0x2028 && code <= 0x202E) &&
+         !(code >= 0x2066 && code <= 0x2069) && code != 0xFEFF;
 }
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";

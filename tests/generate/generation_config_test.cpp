@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 
 #include "base/error.h"
 
@@ -187,6 +188,12 @@ TEST(GenerationConfig, RulesOutOfRangeAreRefused) {
                {{"exponential_decay_length_penalty", {1, 1e9}}, {"eos_token_id", 2}, {"max_length", 60}});
   expect_error(ErrorKind::kModel, "suppress_tokens", {{"suppress_tokens", 3}});
   expect_error(ErrorKind::kModel, "suppress_tokens", {{"suppress_tokens", {3}}, {"forced_bos_token_id", 3}});
+  std::vector<int64_t> all(100);
+  std::iota(all.begin(), all.end(), 0);
+  expect_error(ErrorKind::kModel, "suppress_tokens: ", {{"suppress_tokens", all}});
+  expect_error(ErrorKind::kUsage, "fewer ids than the vocabulary has", {}, {{"suppress_tokens", all}});
+  all.back() = 0;
+  EXPECT_THAT(resolve({{"suppress_tokens", all}}).suppress_tokens, SizeIs(100));
   expect_error(ErrorKind::kModel, "renormalize_logits", {{"renormalize_logits", 1}});
 }
 

@@ -8,10 +8,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error_of.h"
+
 namespace precis::generate {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 // Tokens: 0 start, 1 EOS, 2.. words. Row t: the probabilities after token t.
 using Chain = std::vector<std::vector<double>>;
@@ -127,6 +130,65 @@ TEST(BeamSearch, LengthPenaltyDividesByNewTokensToThatPower) {
   config.early_stopping = EarlyStopping::kNever;
   // Ever longer sentences win: the greatest length is used up.
   EXPECT_EQ(search_chains(config, {kGarden}).at(0).token_ids.size(), 6u);
+}
+
+// One beam, several, and draws of both.
+std::vector<GenerationConfig> all_searches() {
+  std::vector<GenerationConfig> configs;
+  for (const int64_t beams : {1, 3}) {
+    configs.push_back(small_config(beams));
+    configs.push_back(small_config(beams));
+    configs.back().sampling = Sampling{};
+  }
+  return configs;
+}
+
+TEST(Search, RefusesSettingsThatLeaveNoToken) {
+  for (GenerationConfig config : all_searches()) {
+    config.bad_words_ids = {{2, 2}, {2, 3}, {3, 2}, {3, 3}, {3, 4}, {2, 4}, {4, 2}, {4, 3}, {4, 4}};
+    config.min_length = 6;
+    EXPECT_THAT(error_of([&] { search_chains(config, {kGarden}); }, ErrorKind::kUsage),
+                HasSubstr("token 2: the generation settings rule out every token"));
+  }
+}
+
+TEST(Search, RefusesSettingsThatLeaveFloat32) {
+  for (GenerationConfig config : all_searches()) {
+    config.sequence_bias = {{{2}, 1e30}};
+    config.repetition_penalty = 1e-30;
+    EXPECT_THAT(error_of([&] { search_chains(config, {kEndless}); }, ErrorKind::kUsage),
+                HasSubstr("token 2: the generation settings take scores beyond float32"));
+  }
+}
+
+TEST(Search, NamesTheDocumentAndTheToken) {
+  std::vector<SearchedDocument> two = documents(2);
+  two[1].name = "row-2";
+  const std::unique_ptr<Search> search = make_search(small_config(1), std::move(two));
+  search->advance(at::cat({logits({{0.0, 1.0, 0.0}}, {0}), logits({{0.0, 0.0, 1.0}}, {0})}));
+  ASSERT_THAT(search->live(), ElementsAre(1));
+  EXPECT_EQ(search->place(0), "row-2, token 2");
+}
+
+TEST(BeamSearch, WhatHasEndedStandsWhereAllBeamsComeToNothing) {
+  // 2 ends at once; 4, behind 3, has nothing but itself, which is ruled out.
+  const Chain chain = {{0.0, 0.0, 0.4, 0.6, 0.0},
+                       {0.0, 1.0, 0.0, 0.0, 0.0},
+                       {0.0, 1.0, 0.0, 0.0, 0.0},
+                       {0.0, 0.0, 0.0, 0.0, 1.0},
+                       {0.0, 0.0, 0.0, 0.0, 1.0}};
+  GenerationConfig config = small_config(2);
+  config.bad_words_ids = {{4, 4}};
+  EXPECT_THAT(search_chains(config, {chain}).at(0).token_ids, ElementsAre(0, 2, 1));
+}
+
+TEST(BeamSearch, RefusesALengthPenaltyThatTakesScoresBelowThoseThatStandForNone) {
+  GenerationConfig config = small_config(2);
+  config.length_penalty = -38.0;
+  EXPECT_THAT(error_of([&] { search_chains(config, {kGarden}); }, ErrorKind::kUsage),
+              HasSubstr("below -1e9"));
+  config.length_penalty = -8.0;
+  EXPECT_EQ(search_chains(config, {kGarden}).at(0).finish_reason, FinishReason::kEos);
 }
 
 TEST(BeamSearch, EarlyStoppingEndsOnceAllPlacesAreFinished) {

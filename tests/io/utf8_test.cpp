@@ -23,6 +23,7 @@ TEST(Printable, EscapesWhatMovesTheCursorOrHidesText) {
                       "1m"),
             "\\u{009B}1m");  // one character that begins a sequence
   EXPECT_EQ(printable("\xE2\x80\xAE\xE2\x80\xA8"), "\\u{202E}\\u{2028}");  // right to left; a line's end
+  EXPECT_EQ(printable("\xD8\x9C\xE2\x80\x8B"), "\\u{061C}\\u{200B}");      // a mark of direction; no width
 }
 
 TEST(Printable, EscapesBytesThatAreNoUtf8) { EXPECT_EQ(printable("a\xFF\xE2\x82z"), "a\\xFF\\xE2\\x82z"); }

@@ -3,6 +3,7 @@ that names the option or the path, no result and nothing written."""
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -162,7 +163,9 @@ def test_a_flag_may_be_turned_off(run, precis, world):
 
 
 def test_options_before_the_command(fails):
-    fails(2, ["unknown option --quiet before the command: options follow it (see precis summarize --help)"], "--quiet", *SUMMARIZE)
+    for option in ("--quiet", "-q", "--threads=2"):
+        name = option.split("=")[0]
+        fails(2, [f"unknown option {name} before the command: options follow it (see precis summarize --help)"], option, *SUMMARIZE)
 
 
 @pytest.mark.parametrize("search", [["--num-beams", "1"], ["--num-beams", "3"], ["--num-beams", "3", "--num-return-sequences", "3"],
@@ -171,8 +174,16 @@ def test_settings_that_leave_no_token(fails, world, search):
     """The end is too early, all else is suppressed; transformers writes a token that is ruled out."""
     vocabulary = json.loads((world / "model" / "config.json").read_text())["vocab_size"]
     others = ",".join(str(token) for token in range(vocabulary) if token != 2)
-    fails(2, ["the generation settings rule out every token"], *SUMMARIZE, *search, "--suppress-tokens", others, "--min-length", "5",
+    fails(2, ["precis: error: 1, token ", ": the generation settings rule out every token"], *SUMMARIZE, *search, "--suppress-tokens", others, "--min-length", "5",
           "--max-length", "8")
+
+
+def test_a_model_that_suppresses_every_token(fails, world, tmp_path):
+    shutil.copytree(world / "model", tmp_path / "m")
+    vocabulary = json.loads((world / "model" / "config.json").read_text())["vocab_size"]
+    settings = {"max_length": 8, "decoder_start_token_id": 2, "eos_token_id": 2, "suppress_tokens": list(range(vocabulary))}
+    (tmp_path / "m" / "generation_config.json").write_text(json.dumps(settings))
+    fails(4, ["generation_config.json: suppress_tokens: "], "summarize", tmp_path / "m", "rows.jsonl")
 
 
 def test_control_characters_in_messages(run, precis, fails, world, tmp_path):

@@ -188,7 +188,7 @@ def test_a_stream_that_nobody_reads_is_an_error(precis, sharp, book):
 def test_a_terminal_that_takes_no_line_back(precis, model, tmp_path, kind):
     """No bar, nor any other control sequence."""
     write_rows(tmp_path / "rows.jsonl", [{"document": "an the of"}] * 3)
-    environment = {name: value for name, value in os.environ.items() if name != "TERM"} | {"NO_COLOR": "1"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("TERM", "NO_COLOR")} | {"COLORTERM": "truecolor"}
     terminal, side = pty.openpty()
     process = subprocess.Popen([precis, "summarize", model, tmp_path / "rows.jsonl", *LONG], stdout=side, stderr=side,
                                env=environment | ({} if kind is None else {"TERM": kind}))
