@@ -2,6 +2,8 @@
 transformers; and whole runs of the optimisers against torch.optim."""
 
 import copy
+import math
+import statistics
 
 import pytest
 import torch
@@ -113,23 +115,41 @@ def distance(got, want):
     return (off / sum(float((g ** 2).sum()) for g in want.values())) ** 0.5
 
 
+@pytest.fixture(scope="module")
+def six_models(tmp_path_factory):
+    """(directory, rows, gradient in float64, distance of autocast's from it) of models of six seeds."""
+    cases = []
+    for seed in range(3, 9):
+        folder = tmp_path_factory.mktemp("six") / "model"
+        model = write_model(folder, seed=seed)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        rows = rows_of(tokenizer, [1, 64, 129, 700, 300])
+        want = reference_gradient(model, tokenizer, rows, 66)
+        narrow = copy.deepcopy(model).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            cases.append((folder, rows, want, distance(reference_gradient(narrow, tokenizer, rows, 66), want)))
+    return cases
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["kept", "cached", "streamed"])
-def test_bfloat16_is_as_near_as_autocast(small, tmp_path, schedule):
-    model_dir, model, tokenizer = small
-    rows = rows_of(tokenizer, [1, 64, 129, 700, 300])
-    write_rows(tmp_path / "train.jsonl", rows)
-    config = plain(model_dir, tmp_path / "out", tmp_path / "train.jsonl", window=66, precision="bfloat16",
-                   encoder={"schedule": schedule}, batch={"documents": len(rows), "accumulation": 1})
-    train(tmp_path, config)
-    want = reference_gradient(model, tokenizer, rows, 66)
-    before, after = weights(model_dir), weights(tmp_path / "out" / "latest")
-    # The weights that are trained and saved are float32.
-    assert {tensor.dtype for tensor in after.values()} == {torch.float32}
-    ours = distance({name: before[name].float() - after[name] for name in want}, want)
-    narrow = copy.deepcopy(model).float()
-    with torch.autocast("cpu", torch.bfloat16):
-        autocast = distance(reference_gradient(narrow, tokenizer, rows, 66), want)
-    assert 1e-4 < ours <= autocast  # not float32 in disguise
+def test_bfloat16_is_as_near_as_autocast(six_models, tmp_path, schedule):
+    """With instructions for it both round alike, and which is nearer is chance: on average ours may be farther by no more
+    than two standard errors of the six."""
+    ratios = []
+    for number, (model_dir, rows, want, autocast) in enumerate(six_models):
+        output = tmp_path / f"out{number}"
+        write_rows(tmp_path / "train.jsonl", rows)
+        train(tmp_path, plain(model_dir, output, tmp_path / "train.jsonl", window=66, precision="bfloat16",
+                              encoder={"schedule": schedule}, batch={"documents": len(rows), "accumulation": 1}))
+        before, after = weights(model_dir), weights(output / "latest")
+        # The weights that are trained and saved are float32.
+        assert {tensor.dtype for tensor in after.values()} == {torch.float32}
+        ours = distance({name: before[name].float() - after[name] for name in want}, want)
+        assert ours > 1e-4  # not float32 in disguise
+        ratios.append(math.log(ours / autocast))
+    error = statistics.stdev(ratios) / len(ratios) ** 0.5
+    assert statistics.mean(ratios) <= 2 * error and statistics.mean(ratios) < 0.05, ratios
 
 
 def torch_optimizer(name, model):
