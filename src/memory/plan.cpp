@@ -88,7 +88,8 @@ int64_t validation_elements(const models::BartConfig& config, const PlanRequest&
                        std::min<int64_t>(pack.targets, 512) * 2 * config.vocab_size;
   int64_t writing = 0;
   if (request.generation) {
-    const int64_t documents = std::min(request.validation->documents, request.generation->documents);
+    const int64_t documents =
+        std::min({request.validation->documents, request.generation->documents, kDocumentPackDocuments});
     const int64_t sequences = documents * request.generation->num_beams;
     const int64_t packed_weights =
         config.decoder_layers * (6 * config.d_model + 2 * config.decoder_ffn_dim) * config.d_model +

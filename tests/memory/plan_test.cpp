@@ -120,5 +120,20 @@ TEST(MemoryPlan, CountsAValidationThatTakesMoreThanAStep) {
             rows * config.d_model * (1 + 2 * config.decoder_layers) * element);
 }
 
+TEST(MemoryPlan, CountsNoMoreDocumentsWrittenAtOnceThanAPackHas) {
+  const models::BartModel model = wide_bart();
+  PlanRequest request = long_document();
+  request.schedule = EncodeSchedule::kStreamed;
+  request.training = {.longest_document = 100, .longest_target = 10};
+  request.validation = {.longest_document = 100, .longest_target = 10, .documents = 1000};
+  request.generation = {.documents = kDocumentPackDocuments, .num_beams = 1, .max_length = 200};
+  const auto validation = [&] { return plan_memory(model, request).phases.back().bytes(); };
+  const int64_t of_a_pack = validation();
+  request.generation->documents = 256;  // of greedy search
+  EXPECT_EQ(validation(), of_a_pack);
+  request.generation->documents = 8;
+  EXPECT_LT(validation(), of_a_pack);
+}
+
 }  // namespace
 }  // namespace precis::memory
