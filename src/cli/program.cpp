@@ -18,8 +18,8 @@
 
 #include "base/error.h"
 #include "io/json.h"
-#include "io/utf8.h"
 #include "io/yaml.h"
+#include "text/printable.h"
 
 namespace precis::cli {
 

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "cli/program.h"
-#include "io/utf8.h"
+#include "text/printable.h"
 
 namespace precis::cli {
 

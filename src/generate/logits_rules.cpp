@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "generate/ruled_out.h"
 #include "generate/sampling.h"

@@ -6,7 +6,6 @@
 #include <limits>
 #include <numeric>
 
-#include "base/error.h"
 #include "base/random.h"
 #include "generate/ruled_out.h"
 
@@ -102,8 +101,9 @@ uint64_t Draw::key(uint64_t sequence) const {
 int64_t draw_token(const at::Tensor& scores_V, uint64_t key) {
   const float* scores = scores_V.const_data_ptr<float>();
   const int64_t count = scores_V.numel();
-  const double greatest = *std::max_element(scores, scores + count);
-  if (!std::isfinite(greatest)) return std::max_element(scores, scores + count) - scores;
+  const float* const likeliest = std::max_element(scores, scores + count);
+  const double greatest = *likeliest;
+  if (!std::isfinite(greatest)) return likeliest - scores;
   double total = 0.0;
   for (int64_t v = 0; v < count; ++v) total += std::exp(scores[v] - greatest);
   double left = uniform(key) * total;

@@ -27,22 +27,6 @@ SecondByte second_byte(unsigned char first) {
   return {0, 0, 0};
 }
 
-// Of a well-formed character.
-uint32_t code_point(std::string_view unit) {
-  const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(unit[i])); };
-  if (unit.size() == 1) return byte(0);
-  uint32_t code = byte(0) & (0x7Fu >> unit.size());
-  for (size_t i = 1; i < unit.size(); ++i) code = code << 6 | (byte(i) & 0x3F);
-  return code;
-}
-
-// Controls, ends of lines and paragraphs, marks of direction.
-bool is_printable(uint32_t code) {
-  return code >= 0x20 && !(code >= 0x7F && code <= 0x9F) && code != 0x061C && code != 0x200B &&
-         !(code >= 0x200E && code <= 0x200F) && !(code >= 0x2028 && code <= 0x202E) &&
-         !(code >= 0x2066 && code <= 0x2069) && code != 0xFEFF;
-}
-
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 }  // namespace
@@ -90,44 +74,6 @@ std::string replace_invalid_utf8(std::string_view text, int64_t& replaced) {
     text.remove_prefix(static_cast<size_t>(next_utf8_unit(text).length));
   }
   return result;
-}
-
-std::string printable(std::string_view text) {
-  std::string result;
-  result.reserve(text.size());
-  char escaped[16];
-  while (!text.empty()) {
-    const Utf8Unit unit = next_utf8_unit(text);
-    const std::string_view bytes = text.substr(0, static_cast<size_t>(unit.length));
-    text.remove_prefix(bytes.size());
-    const uint32_t code = unit.valid ? code_point(bytes) : 0;
-    if (unit.valid && is_printable(code)) {
-      result.append(bytes);
-    } else if (unit.valid && (code == '\n' || code == '\r' || code == '\t')) {
-      result.append(code == '\n' ? "\\n" : code == '\r' ? "\\r" : "\\t");
-    } else if (unit.valid && code > 0x7F) {
-      std::snprintf(escaped, sizeof escaped, "\\u{%04X}", static_cast<unsigned>(code));
-      result.append(escaped);
-    } else {
-      for (const char byte : bytes) {
-        std::snprintf(escaped, sizeof escaped, "\\x%02X",
-                      static_cast<unsigned>(static_cast<unsigned char>(byte)));
-        result.append(escaped);
-      }
-    }
-  }
-  return result;
-}
-
-std::string_view fitting(std::string_view text, int64_t columns) {
-  size_t end = 0;
-  while (end < text.size()) {
-    const size_t length = static_cast<size_t>(next_utf8_unit(text.substr(end)).length);
-    columns -= code_point(text.substr(end, length)) >= 0x1100 ? 2 : 1;
-    if (columns < 0) break;
-    end += length;
-  }
-  return text.substr(0, end);
 }
 
 std::string describe_invalid_utf8(std::string_view text, size_t offset, int64_t base) {

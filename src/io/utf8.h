@@ -23,14 +23,6 @@ size_t find_invalid_utf8(std::string_view text);
 // Puts U+FFFD in place of each ill-formed stretch and adds their number to `replaced`.
 std::string replace_invalid_utf8(std::string_view text, int64_t& replaced);
 
-// The text as one line of a terminal can show it: what would move the cursor, end the line, change the
-// direction of writing or do nothing visible, and ill-formed bytes, become \n, \r, \t, \xNN or \u{NNNN}.
-std::string printable(std::string_view text);
-
-// The longest beginning of `text`, valid UTF-8, that surely fits so many columns of a terminal: characters
-// from U+1100 on, among which are the wide ones, count as two.
-std::string_view fitting(std::string_view text, int64_t columns);
-
 // "byte 0xFF at byte offset 12": how errors name an ill-formed byte. `base` is added to the offset.
 std::string describe_invalid_utf8(std::string_view text, size_t offset, int64_t base = 0);
 

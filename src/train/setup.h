@@ -60,8 +60,7 @@ Generation make_generation(const TrainConfig& config, const std::filesystem::pat
 
 OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config);
 
-// Under `auto` a resumed run keeps the schedule it had, `before`, where that still
-// fits.
+// Under `auto` a resumed run keeps the schedule it had, `before`, where that still fits.
 memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
                              const std::string& before);
 

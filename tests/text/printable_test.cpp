@@ -1,5 +1,5 @@
 // Text as a line of a terminal shows it.
-#include "io/utf8.h"
+#include "text/printable.h"
 
 #include <gtest/gtest.h>
 
