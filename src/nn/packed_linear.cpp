@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "base/error.h"
@@ -176,13 +177,19 @@ at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const 
                          .bfloat16 = weight.panels.scalar_type() == at::kBFloat16};
   };
   const int64_t work = std::max<int64_t>(rows * in * kPanelOutputs, 1);
-  at::parallel_for(
-      0, N * panels, std::max<int64_t>(kWorthAThread / work, 1), [&](int64_t first, int64_t last) {
-        for (int64_t n = first / panels; n * panels < last; ++n) {
-          const int64_t begin = n * panels;
-          multiply_panels(product_of(n), std::max(first - begin, int64_t{0}), std::min(last - begin, panels));
-        }
-      });
+  const auto multiply = [&](int64_t first, int64_t last) {
+    for (int64_t n = first / panels; n * panels < last; ++n) {
+      const int64_t begin = n * panels;
+      multiply_panels(product_of(n), std::max(first - begin, int64_t{0}), std::min(last - begin, panels));
+    }
+  };
+  const int64_t all = N * panels, least = std::max<int64_t>(kWorthAThread / work, 1);
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), (all + least - 1) / least);
+  const int64_t share = std::max<int64_t>(all / std::max<int64_t>(threads * 8, 1), 1);
+  std::atomic<int64_t> next = 0;
+  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+    for (int64_t first; (first = next.fetch_add(share)) < all;) multiply(first, std::min(first + share, all));
+  });
   return out.to(x.scalar_type());
 }
 
