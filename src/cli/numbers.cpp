@@ -13,6 +13,10 @@ std::string grouped(int64_t number) {
   return digits;
 }
 
+std::string counted(int64_t number, const std::string& noun) {
+  return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");
+}
+
 std::string format_seconds(double seconds) {
   if (seconds < 0 || !std::isfinite(seconds)) return "-";
   const int64_t whole = std::llround(std::min(seconds, 1e9));

@@ -151,9 +151,9 @@ class Display {
   }
 
   void tell(const Summary& summary) {
-    std::string line = summary.id + ": " + std::to_string(summary.input_tokens) + " tokens read in " +
-                       std::to_string(summary.windows) + " windows, " +
-                       std::to_string(summary.output_tokens()) + " tokens written";
+    std::string line = summary.id + ": " + counted(summary.input_tokens, "token") + " read in " +
+                       counted(summary.windows, "window") + ", " + counted(summary.output_tokens(), "token") +
+                       " written";
     if (summary.seed) line += ", sampled with seed " + std::to_string(*summary.seed);
     if (summary.absorbed_layers > 0) {
       line += ", cross-attention of " + std::to_string(summary.absorbed_layers) + " of " +

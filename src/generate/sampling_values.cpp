@@ -30,7 +30,7 @@ void say_ignored(const GenerationValues& values, const LogSink& sink) {
   }
   if (values.find("seed").from_option) ignored += (ignored.empty() ? "" : ", ") + std::string("seed");
   if (ignored.empty()) return;
-  log(sink, LogLevel::kWarning, ignored + " change nothing without do_sample");
+  log(sink, LogLevel::kWarning, "without do_sample these change nothing: " + ignored);
 }
 
 double within(const GenerationValues& values, const char* key, double least, bool least_itself,

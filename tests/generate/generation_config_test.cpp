@@ -232,7 +232,7 @@ TEST(GenerationConfig, FiltersWithoutSamplingAreSaidToChangeNothing) {
   const Json model = {{"temperature", 0.7}, {"top_k", 50}, {"max_length", 9}};
   std::vector<std::string> said;
   resolve(model, {{"top_p", 0.5}, {"seed", 3}}, &said);
-  EXPECT_THAT(said, ElementsAre(HasSubstr("temperature, top_p, seed change nothing")));
+  EXPECT_THAT(said, ElementsAre(HasSubstr("change nothing: temperature, top_p, seed")));
   said.clear();
   resolve(model, {{"do_sample", false}}, &said);  // the user has turned it off
   EXPECT_THAT(said, SizeIs(0));

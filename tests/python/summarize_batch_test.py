@@ -150,7 +150,7 @@ def test_a_seed_makes_a_summary(run, precis, sharp, tmp_path, rows):
 
 def test_settings_of_sampling_without_sampling_are_told(run, precis, sharp):
     done = summarize(run, precis, sharp[0], "--top-k", "5", "--seed", "3", input="an the")
-    assert "top_k, seed change nothing without do_sample" in done.stderr
+    assert "without do_sample these change nothing: top_k, seed" in done.stderr
     done = summarize(run, precis, sharp[0], "--num-beams", "1", "--num-return-sequences", "2", input="an the", code=2)
     assert "num_return_sequences" in done.stderr
 

@@ -64,6 +64,9 @@ def test_ids_and_counts_are_those_of_the_contract(run, precis, sharp, tmp_path, 
         [result] = parse(done)
         check(sharp, result, text, query)
         assert result["id"] == str(path) and result["model"] == str(sharp[0])
+        counts = [f"{result[key]} {noun}{'s' if result[key] != 1 else ''}"
+                  for key, noun in (("input_tokens", "token"), ("windows", "window"), ("output_tokens", "token"))]
+        assert "{} read in {}, {} written".format(*counts) in done.stderr
 
 
 def test_the_json_of_a_document(run, precis, sharp, tmp_path):
