@@ -18,6 +18,7 @@ namespace {
 // Multiplications below which a thread of its own costs more than it saves.
 constexpr int64_t kWorthAThread = 1 << 16;
 constexpr int64_t kRowsWorthAThread = 64;
+constexpr int64_t kSharesOfAThread = 8;
 // Where the general product has wider vectors than the kernel, it is faster above so many rows.
 constexpr int64_t kRowsBesideWideVectors = 32;
 
@@ -185,7 +186,8 @@ at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const 
   };
   const int64_t all = N * panels, least = std::max<int64_t>(kWorthAThread / work, 1);
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), (all + least - 1) / least);
-  const int64_t share = std::max<int64_t>(all / std::max<int64_t>(threads * 8, 1), 1);
+  // Small shares, taken as they come: threads are never equally fast (docs/decisions/0011).
+  const int64_t share = std::max<int64_t>(all / std::max<int64_t>(threads * kSharesOfAThread, 1), 1);
   std::atomic<int64_t> next = 0;
   at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
     for (int64_t first; (first = next.fetch_add(share)) < all;) multiply(first, std::min(first + share, all));
