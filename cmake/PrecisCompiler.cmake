@@ -17,7 +17,7 @@ find_program(PRECIS_MOLD mold)
 if(PRECIS_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
-# For what no time is spent in, the command line and the tests: a third of their compile time less than with -O3.
+# For what no time is spent in, the command line and the tests: they compile sooner than with -O3.
 set(PRECIS_QUICK_BUILD $<$<CONFIG:Release>:-O1>)
 if(PRECIS_SANITIZE)
   add_compile_options(-fsanitize=${PRECIS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

@@ -194,9 +194,8 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     code = precis::cli::report_failure(precis::as_error(error));
   }
-  // All that was this program's own is closed. The destructors of libtorch's registries would take some 80 ms
+  // All that was this program's own is closed. The destructors of libtorch's registries would take some 70 ms
   // more.
-  std::cout.flush();
   std::fflush(nullptr);
   _exit(code);
 }

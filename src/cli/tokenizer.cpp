@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/file_system.h"
+#include "cli/numbers.h"
 #include "cli/program.h"
 #include "data/documents.h"
 #include "data/lines.h"
@@ -96,7 +97,7 @@ void train(const TrainOptions& options) {
         "the texts hold too few pairs for --vocab-size " + std::to_string(options.vocab_size));
   }
   log(log_sink(), LogLevel::kInfo,
-      options.out + ": " + std::to_string(size) + " tokens from " + std::to_string(documents) + " documents");
+      options.out + ": " + counted(size, "token") + " from " + counted(documents, "document"));
 }
 
 struct EncodeCommand {
