@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "memory/cross_block.h"
 #include "memory/online_softmax.h"
-#include "memory/streamed_attention.h"
 #include "nn/attention.h"
 
 namespace precis::memory {

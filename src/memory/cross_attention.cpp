@@ -22,10 +22,7 @@ HeldCrossAttention::HeldCrossAttention(MemoryBatch memory) : memory_(std::move(m
 
 at::Tensor HeldCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD,
                                       const nn::CrossProjection& projection, const nn::Dropout& dropout) {
-  if (!dropout.rows.empty() && dropout.attention > 0) {
-    // The library's fused attention takes no dropout; the streamed one does, in bounded memory.
-    return streamed_attention(memory_, query_BSD, projection, dropout, layer, 0);
-  }
+  TORCH_INTERNAL_ASSERT(dropout.rows.empty() || dropout.attention == 0);
   Projected& held = layers_[layer];
   if (!held.key_BHTE.defined()) {
     const auto project = [&](const at::Tensor& weight_DM, const at::Tensor& bias_D) {
@@ -71,17 +68,14 @@ at::Tensor DecodingCrossAttention::attend(int64_t layer, const at::Tensor& query
   return attend_packed(packed, query_BSD, projection.heads);
 }
 
-std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, bool streamed) {
-  if (streamed) return std::make_unique<StreamedCrossAttention>(std::move(memory));
-  return std::make_unique<HeldCrossAttention>(std::move(memory));
-}
-
-StreamedCrossAttention::StreamedCrossAttention(MemoryBatch memory, int64_t block_rows)
-    : memory_(std::move(memory)), block_rows_(block_rows) {}
+StreamedCrossAttention::StreamedCrossAttention(MemoryBatch memory,
+                                               std::shared_ptr<StatesGradient> states_gradient,
+                                               int64_t block_rows)
+    : memory_(std::move(memory)), states_gradient_(std::move(states_gradient)), block_rows_(block_rows) {}
 
 at::Tensor StreamedCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD,
                                           const nn::CrossProjection& projection, const nn::Dropout& dropout) {
-  return streamed_attention(memory_, query_BSD, projection, dropout, layer, block_rows_);
+  return streamed_attention(memory_, query_BSD, projection, dropout, layer, block_rows_, states_gradient_);
 }
 
 }  // namespace precis::memory

@@ -25,7 +25,8 @@ struct MemoryBatch {
 };
 
 // Projects K and V of a layer at its first use and holds them, 2 D elements a row and layer: for decoding,
-// and for training where they are to be kept for the backward pass.
+// and for training where they are to be kept for the backward pass. No attention dropout: the library's fused
+// attention takes none.
 class HeldCrossAttention : public nn::CrossAttention {
  public:
   explicit HeldCrossAttention(MemoryBatch memory);
@@ -42,17 +43,23 @@ class HeldCrossAttention : public nn::CrossAttention {
   std::unordered_map<int64_t, Projected> layers_;
 };
 
+struct StatesGradient;
+
 // Projects K and V block by block and folds them in with an online softmax; its backward pass does so again.
 // No layer's K or V is ever held for all T.
 class StreamedCrossAttention : public nn::CrossAttention {
  public:
-  // block_rows: memory rows at a time; 0 is rows_of_a_block().
-  explicit StreamedCrossAttention(MemoryBatch memory, int64_t block_rows = 0);
+  // states_gradient: where the gradient of the memory goes; null: without any gradient. block_rows: memory
+  // rows at a time; 0 is rows_of_a_block().
+  explicit StreamedCrossAttention(MemoryBatch memory,
+                                  std::shared_ptr<StatesGradient> states_gradient = nullptr,
+                                  int64_t block_rows = 0);
   at::Tensor attend(int64_t layer, const at::Tensor& query_BSD, const nn::CrossProjection& projection,
                     const nn::Dropout& dropout) override;
 
  private:
   MemoryBatch memory_;
+  std::shared_ptr<StatesGradient> states_gradient_;
   int64_t block_rows_;
 };
 
@@ -77,7 +84,5 @@ class DecodingCrossAttention : public nn::CrossAttention {
   int64_t held_layers_;
   std::unordered_map<int64_t, Packed> packed_layers_;
 };
-
-std::unique_ptr<nn::CrossAttention> attention_over(MemoryBatch memory, bool streamed);
 
 }  // namespace precis::memory

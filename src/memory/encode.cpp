@@ -3,6 +3,8 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include <utility>
+
 #include "base/random.h"
 
 namespace precis::memory {
@@ -26,11 +28,21 @@ std::vector<EncoderPack> window_packs(const models::BartModel& model, const Docu
   return pack_windows(pack, model.config().pad_token_id, model.device());
 }
 
-at::Tensor encode_flat(const models::BartModel& model, const DocumentPack& pack, const EncoderPack& windows,
-                       const StepDropout& dropout) {
+// The kept rows [R, M] of one encoder call.
+at::Tensor encode_windows(const models::BartModel& model, const DocumentPack& pack,
+                          const EncoderPack& windows, const StepDropout& dropout) {
   const at::Tensor states_WCM =
       model.encode(windows.ids_WC, windows.lengths_W, dropout.windows(pack, windows));
-  return states_WCM.reshape({-1, states_WCM.size(2)});
+  return states_WCM.flatten(0, 1).index_select(0, windows.from_R);
+}
+
+MemoryBatch empty_memory(const models::BartModel& model, const DocumentPack& pack) {
+  const auto options = at::TensorOptions().dtype(model.activation_type()).device(model.device());
+  return {at::zeros({pack.size(), pack.max_rows, model.config().d_model}, options), pack.rows_B};
+}
+
+void put(const MemoryBatch& memory, const at::Tensor& states_RM, const EncoderPack& windows) {
+  memory.states_BTM.flatten(0, 1).index_copy_(0, windows.to_R, states_RM);
 }
 
 }  // namespace
@@ -59,42 +71,44 @@ MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack
   const at::NoGradGuard no_grad;
   int64_t total = 0, done = 0;
   for (const auto& windows : pack.windows_B) total += static_cast<int64_t>(windows.size());
-  const int64_t B = pack.size(), M = model.config().d_model;
-  const auto options = at::TensorOptions().dtype(model.activation_type()).device(model.device());
-  const at::Tensor memory_RM = at::zeros({B * pack.max_rows, M}, options);
+  const MemoryBatch memory = empty_memory(model, pack);
   for (const EncoderPack& windows : window_packs(model, pack)) {
     throw_if_stopped(stop);
-    const at::Tensor states_RM = encode_flat(model, pack, windows, dropout);
-    memory_RM.index_copy_(0, windows.to_R, states_RM.index_select(0, windows.from_R));
+    put(memory, encode_windows(model, pack, windows, dropout), windows);
     done += static_cast<int64_t>(windows.lengths_W.size());
     if (progress) progress(done, total);
   }
-  return {memory_RM.view({B, pack.max_rows, M}), pack.rows_B};
+  return memory;
 }
 
-MemoryBatch encode_pack_with_graph(const models::BartModel& model, const DocumentPack& pack,
-                                   const StepDropout& dropout, const StopToken* stop) {
-  std::vector<at::Tensor> kept, places;
+EncodedPack encode_for_training(const models::BartModel& model, const DocumentPack& pack,
+                                const StepDropout& dropout, int64_t retained_positions,
+                                const StopToken* stop) {
+  EncodedPack encoded{.memory = empty_memory(model, pack), .graphs = {}};
   for (const EncoderPack& windows : window_packs(model, pack)) {
     throw_if_stopped(stop);
-    kept.push_back(encode_flat(model, pack, windows, dropout).index_select(0, windows.from_R));
-    places.push_back(windows.to_R);
+    retained_positions -= windows.ids_WC.numel();
+    const at::AutoGradMode with_graph(retained_positions >= 0);
+    const at::Tensor states_RM = encode_windows(model, pack, windows, dropout);
+    if (retained_positions >= 0) encoded.graphs.push_back(states_RM);
+    put(encoded.memory, states_RM.detach(), windows);
   }
-  const int64_t B = pack.size(), M = model.config().d_model;
-  const at::Tensor empty_RM = at::zeros({B * pack.max_rows, M}, kept.front().options());
-  return {empty_RM.index_copy(0, at::cat(places), at::cat(kept)).view({B, pack.max_rows, M}), pack.rows_B};
+  return encoded;
 }
 
 void backward_through_windows(const models::BartModel& model, const DocumentPack& pack,
-                              const StepDropout& dropout, const at::Tensor& gradient_BTM,
-                              const StopToken* stop) {
-  const at::Tensor gradient_RM = gradient_BTM.reshape({-1, gradient_BTM.size(2)});
+                              const StepDropout& dropout, std::vector<at::Tensor> graphs,
+                              MemoryGradient& gradient, const StopToken* stop) {
+  size_t call = 0;
   for (const EncoderPack& windows : window_packs(model, pack)) {
     throw_if_stopped(stop);
-    const at::Tensor states_RM = encode_flat(model, pack, windows, dropout);
-    const at::Tensor window_gradient =
-        at::zeros_like(states_RM).index_copy_(0, windows.from_R, gradient_RM.index_select(0, windows.to_R));
-    torch::autograd::backward({states_RM}, {window_gradient});
+    at::Tensor states_RM;
+    if (call < graphs.size()) {
+      states_RM = std::exchange(graphs[call++], at::Tensor());
+    } else {
+      states_RM = encode_windows(model, pack, windows, dropout);
+    }
+    torch::autograd::backward({states_RM}, {gradient.of(states_RM.detach(), windows)});
   }
 }
 

@@ -1,9 +1,8 @@
-// Gradients of whole documents under the schedules `kept`, `cached` and `streamed`.
+// Gradients of whole documents under every schedule.
 #include "memory/gradient.h"
 
-#include <torch/csrc/autograd/autograd.h>
-
 #include <algorithm>
+#include <limits>
 #include <memory>
 
 #include "base/error.h"
@@ -59,6 +58,26 @@ nn::TokenLoss decode_loss(const models::BartModel& model, const TargetBatch& tar
                         label_smoothing);
 }
 
+// How the decoder's side of a schedule holds the memory. Held keys and values take no attention dropout.
+CrossMode cross_mode(const GradientOptions& options) {
+  switch (options.schedule) {
+    case EncodeSchedule::kKept:
+    case EncodeSchedule::kCached:
+      return options.dropout.attention > 0 ? CrossMode::kStreamed : CrossMode::kHeld;
+    case EncodeSchedule::kStreamed:
+      return CrossMode::kStreamed;
+    case EncodeSchedule::kTwoSweep:
+      return CrossMode::kTwoSweep;
+    case EncodeSchedule::kAuto:
+    case EncodeSchedule::kLayerSynchronous:
+      break;
+  }
+  throw Error(ErrorKind::kUnsupported,
+              {.what = std::string("the schedule ") + name(options.schedule) + " is not built",
+               .where = "encoder.schedule",
+               .expected = "kept, cached, streamed or two_sweep"});
+}
+
 std::vector<DocumentPack> packs_of(const models::BartModel& model, const std::vector<Example>& examples,
                                    int64_t window) {
   std::vector<std::vector<Window>> windows;
@@ -99,14 +118,10 @@ EncodeSchedule parse_schedule(const std::string& text) {
 
 BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<Example>& examples,
                               const GradientOptions& options, const StopToken* stop) {
-  const EncodeSchedule schedule = options.schedule;
-  if (schedule != EncodeSchedule::kKept && schedule != EncodeSchedule::kCached &&
-      schedule != EncodeSchedule::kStreamed) {
-    throw Error(ErrorKind::kUnsupported,
-                {.what = std::string("the schedule ") + name(schedule) + " is not built",
-                 .where = "encoder.schedule",
-                 .expected = "kept, cached or streamed"});
-  }
+  const CrossMode mode = cross_mode(options);
+  const int64_t retained_positions = options.schedule == EncodeSchedule::kKept
+                                         ? std::numeric_limits<int64_t>::max()
+                                         : options.retained_positions;
   StepDropout dropout = options.dropout;
   dropout.document_keys.clear();
   BatchLoss loss;
@@ -116,23 +131,17 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
   }
   for (const DocumentPack& pack : packs_of(model, examples, options.window)) {
     throw_if_stopped(stop);
-    const bool kept = schedule == EncodeSchedule::kKept;
-    MemoryBatch memory =
-        kept ? encode_pack_with_graph(model, pack, dropout, stop) : encode_pack(model, pack, dropout, stop);
-    const at::Tensor states_BTM = memory.states_BTM;
-    if (!kept) states_BTM.requires_grad_(true);
+    EncodedPack encoded = encode_for_training(model, pack, dropout, retained_positions, stop);
+    const std::unique_ptr<MemoryGradient> memory = memory_gradient(mode, std::move(encoded.memory));
     const TargetBatch targets = target_batch(model, examples, pack);
-    {
-      // Keys, values and the decoder's graph are freed before the second encode.
-      const std::unique_ptr<nn::CrossAttention> attention =
-          attention_over(std::move(memory), schedule == EncodeSchedule::kStreamed);
+    memory->back_propagate([&](nn::CrossAttention& attention) {
       const nn::TokenLoss tokens =
-          decode_loss(model, targets, *attention, dropout.decoder(pack), options.label_smoothing);
+          decode_loss(model, targets, attention, dropout.decoder(pack), options.label_smoothing);
       loss.nll_sum += tokens.nll_N.sum(at::kDouble).item<double>();
       loss.target_tokens += tokens.nll_N.size(0);
-      torch::autograd::backward({tokens.objective.mul(options.weight)}, {});
-    }
-    if (!kept) backward_through_windows(model, pack, dropout, states_BTM.grad(), stop);
+      return tokens.objective.mul(options.weight);
+    });
+    backward_through_windows(model, pack, dropout, std::move(encoded.graphs), *memory, stop);
   }
   return loss;
 }

@@ -22,11 +22,11 @@ struct Example {
 };
 
 enum class EncodeSchedule {
-  kAuto,              // the first of kept, cached and streamed that fits the budget
+  kAuto,              // by the plan (plan.h)
   kKept,              // all graphs retained
   kCached,            // gradient caching: two encodes, the gradient of the memory held in between
   kStreamed,          // as cached, and no layer's keys and values are held
-  kTwoSweep,          // not built
+  kTwoSweep,          // as streamed, and the memory's gradient is made window by window
   kLayerSynchronous,  // not built
 };
 
@@ -36,7 +36,9 @@ const char* name(EncodeSchedule schedule);
 EncodeSchedule parse_schedule(const std::string& text);
 
 struct GradientOptions {
-  EncodeSchedule schedule = EncodeSchedule::kCached;  // kKept, kCached or kStreamed
+  EncodeSchedule schedule = EncodeSchedule::kCached;  // kKept, kCached, kStreamed or kTwoSweep
+  // The encoder graphs of so many positions are retained rather than made again; kKept retains all.
+  int64_t retained_positions = 0;
   int64_t window = 1024;
   double label_smoothing = 0.0;
   // The gradient is that of weight * (sum of the tokens' objective): 1 / target tokens of the whole update.

@@ -38,6 +38,13 @@ EncoderPack build(const DocumentPack& pack, const std::vector<Place>& places, in
     const Place& place = places[w];
     const Window& window = pack.windows_B[place.document][place.window];
     std::copy(window.ids.begin(), window.ids.end(), ids + w * C);
+    const int64_t memory_row = place.memory_row - place.document * pack.max_rows;
+    MemorySegment* last = result.segments.empty() ? nullptr : &result.segments.back();
+    if (last == nullptr || last->document != place.document || last->memory_row + last->rows != memory_row) {
+      last = &result.segments.emplace_back(
+          MemorySegment{.document = place.document, .memory_row = memory_row, .first = r});
+    }
+    last->rows += window.kept_rows();
     for (int64_t row = window.keep_begin; row < window.keep_end; ++row, ++r) {
       from[r] = w * C + row;
       to[r] = place.memory_row + row - window.keep_begin;

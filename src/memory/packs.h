@@ -21,14 +21,23 @@ struct DocumentPack {
   int64_t size() const { return static_cast<int64_t>(documents.size()); }
 };
 
+// Rows of an encoder call that lie side by side in a document's memory.
+struct MemorySegment {
+  int64_t document = 0;    // its place in the DocumentPack
+  int64_t memory_row = 0;  // of the document: the first
+  int64_t first = 0;       // of the call's R kept rows
+  int64_t rows = 0;
+};
+
 // Windows of one encoder call. W windows padded to C positions; R kept rows.
 struct EncoderPack {
-  at::Tensor ids_WC;                // int64
-  std::vector<int64_t> lengths_W;   // positions without padding
-  std::vector<int64_t> document_W;  // place of the window's document in the DocumentPack
-  std::vector<int64_t> window_W;    // the window's index in that document
-  at::Tensor from_R;                // int64: kept rows in the pack's states seen as [W * C, D]
-  at::Tensor to_R;                  // int64: their places in the pack's memory seen as [B * max_rows, D]
+  at::Tensor ids_WC;                    // int64
+  std::vector<int64_t> lengths_W;       // positions without padding
+  std::vector<int64_t> document_W;      // place of the window's document in the DocumentPack
+  std::vector<int64_t> window_W;        // the window's index in that document
+  at::Tensor from_R;                    // int64: kept rows in the pack's states seen as [W * C, D]
+  at::Tensor to_R;                      // int64: their places in the pack's memory seen as [B * max_rows, D]
+  std::vector<MemorySegment> segments;  // the kept rows once more, in their order
 };
 
 // The most padded positions in one encoder call (a single longer window goes alone).

@@ -7,8 +7,8 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/memory_use.h"
+#include "memory/cross_block.h"
 #include "memory/plan_terms.h"
-#include "memory/streamed_attention.h"
 #include "nn/bfloat16.h"
 
 namespace precis::memory {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "memory/streamed_attention.h"
+#include "memory/cross_block.h"
 
 namespace precis::memory {
 

@@ -48,35 +48,47 @@ std::vector<at::Tensor> gradients(const at::Tensor& output, const Case& c) {
   return torch::autograd::grad({(output * c.weight).sum()}, c.leaves());
 }
 
-TEST(CrossAttention, HeldAndStreamedInBlocksEqualTheDefinition) {
+void expect_near(const std::vector<at::Tensor>& got, const std::vector<at::Tensor>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    EXPECT_LT((got[i] - want[i]).abs().max().item<double>(), 1e-12) << i;
+}
+
+TEST(CrossAttention, HeldEqualsTheDefinition) {
+  const Case c = make_case(at::kDouble);
+  const at::Tensor want = plain(c);
+  HeldCrossAttention held({c.states, c.rows});
+  const at::Tensor got = held.attend(0, c.query, c.projection(), {});
+  EXPECT_LT((got - want).abs().max().item<double>(), 1e-13);
+  expect_near(gradients(got, c), gradients(want, c));
+}
+
+TEST(CrossAttention, StreamedInBlocksEqualsTheDefinition) {
   const Case c = make_case(at::kDouble);
   const at::Tensor want = plain(c);
   const std::vector<at::Tensor> want_gradients = gradients(want, c);
-  std::vector<std::unique_ptr<nn::CrossAttention>> ways;
-  ways.push_back(std::make_unique<HeldCrossAttention>(MemoryBatch{c.states, c.rows}));
   for (const int64_t block : {0, 1, 4, 9, 22, 23, 100}) {
-    ways.push_back(std::make_unique<StreamedCrossAttention>(MemoryBatch{c.states, c.rows}, block));
-  }
-  for (const auto& way : ways) {
-    const at::Tensor got = way->attend(0, c.query, c.projection(), {});
+    const auto of_states = std::make_shared<StatesGradient>();
+    of_states->sum_BTM = at::ones_like(c.states);  // added to
+    StreamedCrossAttention streamed({c.states.detach(), c.rows}, of_states, block);
+    const at::Tensor got = streamed.attend(0, c.query, c.projection(), {});
     EXPECT_LT((got - want).abs().max().item<double>(), 1e-13);
-    const std::vector<at::Tensor> got_gradients = gradients(got, c);
-    for (size_t i = 0; i < got_gradients.size(); ++i) {
-      EXPECT_LT((got_gradients[i] - want_gradients[i]).abs().max().item<double>(), 1e-12) << i;
-    }
+    std::vector<at::Tensor> got_gradients =
+        torch::autograd::grad({(got * c.weight).sum()}, {c.query, c.key, c.key_bias, c.value, c.value_bias});
+    got_gradients.insert(got_gradients.begin() + 1, of_states->sum_BTM - 1);
+    expect_near(got_gradients, want_gradients);
   }
 }
 
-TEST(CrossAttention, StreamedGivesTheGradientOfTheWeightsAlone) {
+TEST(CrossAttention, FirstSweepGivesTheQuerysGradientAndRecordsTheLayer) {
   const Case c = make_case(at::kDouble);
   const std::vector<at::Tensor> want = gradients(plain(c), c);
-  c.query.requires_grad_(false);
-  c.states.requires_grad_(false);
-  const at::Tensor got = streamed_attention({c.states, c.rows}, c.query, c.projection(), {}, 0, 4);
-  const std::vector<at::Tensor> of_weights =
-      torch::autograd::grad({(got * c.weight).sum()}, {c.key, c.value});
-  EXPECT_LT((of_weights[0] - want[2]).abs().max().item<double>(), 1e-12);
-  EXPECT_LT((of_weights[1] - want[4]).abs().max().item<double>(), 1e-12);
+  const auto record = std::make_shared<StatesGradient>();
+  const at::Tensor got =
+      streamed_attention({c.states.detach(), c.rows}, c.query, c.projection(), {}, 0, 4, record);
+  expect_near(torch::autograd::grad({(got * c.weight).sum()}, {c.query}), {want[0]});
+  ASSERT_EQ(record->layers.size(), 1);
+  EXPECT_FALSE(record->sum_BTM.defined());
 }
 
 TEST(CrossAttention, AbsorbedEqualsTheDefinition) {

@@ -15,6 +15,9 @@ namespace {
 
 using Gradients = std::map<std::string, at::Tensor>;
 
+constexpr EncodeSchedule kSchedules[] = {EncodeSchedule::kKept, EncodeSchedule::kCached,
+                                         EncodeSchedule::kStreamed, EncodeSchedule::kTwoSweep};
+
 // Attention in one piece from the definition, for one document.
 class PlainCrossAttention : public nn::CrossAttention {
  public:
@@ -109,17 +112,22 @@ TEST(Gradient, EverySchedulesGradientIsThatOfOneGraph) {
   const std::vector<Example> examples = mixed_examples();
   for (const int64_t window : {40, 23}) {
     const Gradients want = whole_graph(model, examples, window, 0.1, 0.03);
-    for (const EncodeSchedule schedule :
-         {EncodeSchedule::kKept, EncodeSchedule::kCached, EncodeSchedule::kStreamed}) {
-      SCOPED_TRACE(name(schedule));
-      GradientOptions options{.schedule = schedule, .window = window, .label_smoothing = 0.1, .weight = 0.03};
-      const BatchLoss loss = accumulate_gradient(model, examples, options);
-      EXPECT_EQ(loss.target_tokens, 61);
-      const Gradients got = collect(model);
-      expect_equal(got, want, 1e-10);
-      for (const auto& [parameter, gradient] : got) {
-        if (parameter.find("k_proj.bias") != std::string::npos) {
-          EXPECT_LT(gradient.abs().max().item<double>(), 1e-12 * largest(want)) << parameter;
+    for (const EncodeSchedule schedule : kSchedules) {
+      for (const int64_t retained : {0, 200}) {
+        SCOPED_TRACE(name(schedule));
+        GradientOptions options{.schedule = schedule,
+                                .retained_positions = retained,
+                                .window = window,
+                                .label_smoothing = 0.1,
+                                .weight = 0.03};
+        const BatchLoss loss = accumulate_gradient(model, examples, options);
+        EXPECT_EQ(loss.target_tokens, 61);
+        const Gradients got = collect(model);
+        expect_equal(got, want, 1e-10);
+        for (const auto& [parameter, gradient] : got) {
+          if (parameter.find("k_proj.bias") != std::string::npos) {
+            EXPECT_LT(gradient.abs().max().item<double>(), 1e-12 * largest(want)) << parameter;
+          }
         }
       }
     }
@@ -135,15 +143,17 @@ TEST(Gradient, DropoutReplaysWhateverSharesAPack) {
   const BatchLoss together = accumulate_gradient(model, examples, options);
   const Gradients want = collect(model);
 
-  for (const EncodeSchedule schedule : {EncodeSchedule::kCached, EncodeSchedule::kStreamed}) {
+  for (const EncodeSchedule schedule : kSchedules) {
+    SCOPED_TRACE(name(schedule));
     options.schedule = schedule;
+    options.retained_positions = 200;
     accumulate_gradient(model, examples, options);
     expect_equal(collect(model), want, 1e-10);
+    double one_by_one = 0;
+    for (const Example& alone : examples) one_by_one += accumulate_gradient(model, {alone}, options).nll_sum;
+    EXPECT_NEAR(one_by_one, together.nll_sum, 1e-10 * together.nll_sum);
+    expect_equal(collect(model), want, 1e-10);
   }
-  double one_by_one = 0;
-  for (const Example& alone : examples) one_by_one += accumulate_gradient(model, {alone}, options).nll_sum;
-  EXPECT_NEAR(one_by_one, together.nll_sum, 1e-10 * together.nll_sum);
-  expect_equal(collect(model), want, 1e-10);
 
   options.dropout.step = 9;  // another update draws other masks
   EXPECT_GT(std::abs(accumulate_gradient(model, examples, options).nll_sum - together.nll_sum), 1e-3);
@@ -215,7 +225,8 @@ TEST(Gradient, OrderOfInnerWindowsOfOneLengthDoesNotMatter) {
 TEST(Gradient, SchedulesThatAreNotBuiltAreRefused) {
   models::BartModel model = small_bart();
   try {
-    accumulate_gradient(model, {example(4, 4, 1)}, {.schedule = EncodeSchedule::kTwoSweep, .window = 23});
+    accumulate_gradient(model, {example(4, 4, 1)},
+                        {.schedule = EncodeSchedule::kLayerSynchronous, .window = 23});
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
