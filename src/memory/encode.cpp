@@ -24,8 +24,8 @@ nn::Dropout rates(const StepDropout& dropout) {
       .hidden = dropout.hidden, .attention = dropout.attention, .activation = dropout.activation, .rows = {}};
 }
 
-std::vector<EncoderPack> window_packs(const models::BartModel& model, const DocumentPack& pack) {
-  return pack_windows(pack, model.config().pad_token_id, model.device());
+EncoderPack call_of(const models::BartModel& model, const WindowPacks& calls, int64_t call) {
+  return calls.at(call, model.config().pad_token_id, model.device());
 }
 
 // The kept rows [R, M] of one encoder call.
@@ -72,8 +72,10 @@ MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack
   int64_t total = 0, done = 0;
   for (const auto& windows : pack.windows_B) total += static_cast<int64_t>(windows.size());
   const MemoryBatch memory = empty_memory(model, pack);
-  for (const EncoderPack& windows : window_packs(model, pack)) {
+  const WindowPacks calls(pack);
+  for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
+    const EncoderPack windows = call_of(model, calls, call);
     put(memory, encode_windows(model, pack, windows, dropout), windows);
     done += static_cast<int64_t>(windows.lengths_W.size());
     if (progress) progress(done, total);
@@ -85,12 +87,15 @@ EncodedPack encode_for_training(const models::BartModel& model, const DocumentPa
                                 const StepDropout& dropout, int64_t retained_positions,
                                 const StopToken* stop) {
   EncodedPack encoded{.memory = empty_memory(model, pack), .graphs = {}};
-  for (const EncoderPack& windows : window_packs(model, pack)) {
+  const WindowPacks calls(pack);
+  for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
-    retained_positions -= windows.ids_WC.numel();
-    const at::AutoGradMode with_graph(retained_positions >= 0);
+    const EncoderPack windows = call_of(model, calls, call);
+    const bool retain = calls.positions(call) <= retained_positions;
+    retained_positions = retain ? retained_positions - calls.positions(call) : 0;
+    const at::AutoGradMode with_graph(retain);
     const at::Tensor states_RM = encode_windows(model, pack, windows, dropout);
-    if (retained_positions >= 0) encoded.graphs.push_back(states_RM);
+    if (retain) encoded.graphs.push_back(states_RM);
     put(encoded.memory, states_RM.detach(), windows);
   }
   return encoded;
@@ -99,12 +104,13 @@ EncodedPack encode_for_training(const models::BartModel& model, const DocumentPa
 void backward_through_windows(const models::BartModel& model, const DocumentPack& pack,
                               const StepDropout& dropout, std::vector<at::Tensor> graphs,
                               MemoryGradient& gradient, const StopToken* stop) {
-  size_t call = 0;
-  for (const EncoderPack& windows : window_packs(model, pack)) {
+  const WindowPacks calls(pack);
+  for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
+    const EncoderPack windows = call_of(model, calls, call);
     at::Tensor states_RM;
-    if (call < graphs.size()) {
-      states_RM = std::exchange(graphs[call++], at::Tensor());
+    if (call < static_cast<int64_t>(graphs.size())) {
+      states_RM = std::exchange(graphs[static_cast<size_t>(call)], at::Tensor());
     } else {
       states_RM = encode_windows(model, pack, windows, dropout);
     }

@@ -2,10 +2,9 @@
 #include "memory/gradient.h"
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 
-#include "base/error.h"
+#include "memory/cost.h"
 #include "nn/token_loss.h"
 
 namespace precis::memory {
@@ -58,26 +57,6 @@ nn::TokenLoss decode_loss(const models::BartModel& model, const TargetBatch& tar
                         label_smoothing);
 }
 
-// How the decoder's side of a schedule holds the memory. Held keys and values take no attention dropout.
-CrossMode cross_mode(const GradientOptions& options) {
-  switch (options.schedule) {
-    case EncodeSchedule::kKept:
-    case EncodeSchedule::kCached:
-      return options.dropout.attention > 0 ? CrossMode::kStreamed : CrossMode::kHeld;
-    case EncodeSchedule::kStreamed:
-      return CrossMode::kStreamed;
-    case EncodeSchedule::kTwoSweep:
-      return CrossMode::kTwoSweep;
-    case EncodeSchedule::kAuto:
-    case EncodeSchedule::kLayerSynchronous:
-      break;
-  }
-  throw Error(ErrorKind::kUnsupported,
-              {.what = std::string("the schedule ") + name(options.schedule) + " is not built",
-               .where = "encoder.schedule",
-               .expected = "kept, cached, streamed or two_sweep"});
-}
-
 std::vector<DocumentPack> packs_of(const models::BartModel& model, const std::vector<Example>& examples,
                                    int64_t window) {
   std::vector<std::vector<Window>> windows;
@@ -89,39 +68,10 @@ std::vector<DocumentPack> packs_of(const models::BartModel& model, const std::ve
 
 }  // namespace
 
-const char* name(EncodeSchedule schedule) {
-  switch (schedule) {
-    case EncodeSchedule::kAuto:
-      return "auto";
-    case EncodeSchedule::kKept:
-      return "kept";
-    case EncodeSchedule::kCached:
-      return "cached";
-    case EncodeSchedule::kStreamed:
-      return "streamed";
-    case EncodeSchedule::kTwoSweep:
-      return "two_sweep";
-    case EncodeSchedule::kLayerSynchronous:
-      return "layer_synchronous";
-  }
-  return "";
-}
-
-EncodeSchedule parse_schedule(const std::string& text) {
-  for (const EncodeSchedule schedule :
-       {EncodeSchedule::kAuto, EncodeSchedule::kKept, EncodeSchedule::kCached, EncodeSchedule::kStreamed,
-        EncodeSchedule::kTwoSweep, EncodeSchedule::kLayerSynchronous}) {
-    if (text == name(schedule)) return schedule;
-  }
-  throw Error(ErrorKind::kUsage, {.what = "unknown schedule", .where = "encoder.schedule", .found = text});
-}
-
 BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<Example>& examples,
                               const GradientOptions& options, const StopToken* stop) {
-  const CrossMode mode = cross_mode(options);
-  const int64_t retained_positions = options.schedule == EncodeSchedule::kKept
-                                         ? std::numeric_limits<int64_t>::max()
-                                         : options.retained_positions;
+  const bool attention_dropout = options.dropout.attention > 0;
+  const CostModel cost(model, options.window, attention_dropout);
   StepDropout dropout = options.dropout;
   dropout.document_keys.clear();
   BatchLoss loss;
@@ -131,9 +81,12 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
   }
   for (const DocumentPack& pack : packs_of(model, examples, options.window)) {
     throw_if_stopped(stop);
-    EncodedPack encoded = encode_for_training(model, pack, dropout, retained_positions, stop);
-    const std::unique_ptr<MemoryGradient> memory = memory_gradient(mode, std::move(encoded.memory));
     const TargetBatch targets = target_batch(model, examples, pack);
+    const PackShape shape = PackShape::of(pack, targets.input_ids_BS.size(1));
+    const Way way = options.bytes ? cost.fastest(shape, *options.bytes) : options.way;
+    EncodedPack encoded = encode_for_training(model, pack, dropout, way.retained_positions, stop);
+    const std::unique_ptr<MemoryGradient> memory =
+        memory_gradient(cross_mode(way.schedule, attention_dropout), std::move(encoded.memory));
     memory->back_propagate([&](nn::CrossAttention& attention) {
       const nn::TokenLoss tokens =
           decode_loss(model, targets, attention, dropout.decoder(pack), options.label_smoothing);

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/stop.h"
 #include "memory/encode.h"
+#include "memory/encode_schedule.h"
 #include "memory/windows.h"
 #include "models/bart/bart.h"
 
@@ -21,24 +23,10 @@ struct Example {
   std::string id;               // for messages
 };
 
-enum class EncodeSchedule {
-  kAuto,              // by the plan (plan.h)
-  kKept,              // all graphs retained
-  kCached,            // gradient caching: two encodes, the gradient of the memory held in between
-  kStreamed,          // as cached, and no layer's keys and values are held
-  kTwoSweep,          // as streamed, and the memory's gradient is made window by window
-  kLayerSynchronous,  // not built
-};
-
-// The names of PRODUCT's `encoder.schedule`.
-const char* name(EncodeSchedule schedule);
-// Throws Error{kUsage} for any other name.
-EncodeSchedule parse_schedule(const std::string& text);
-
 struct GradientOptions {
-  EncodeSchedule schedule = EncodeSchedule::kCached;  // kKept, kCached, kStreamed or kTwoSweep
-  // The encoder graphs of so many positions are retained rather than made again; kKept retains all.
-  int64_t retained_positions = 0;
+  Way way;  // how it is computed; never the schedule kAuto
+  // Given: each pack of documents is computed in the fastest way within so many bytes instead (cost.h).
+  std::optional<int64_t> bytes;
   int64_t window = 1024;
   double label_smoothing = 0.0;
   // The gradient is that of weight * (sum of the tokens' objective): 1 / target tokens of the whole update.

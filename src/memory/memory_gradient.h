@@ -9,16 +9,11 @@
 #include <memory>
 
 #include "memory/cross_attention.h"
+#include "memory/encode_schedule.h"
 #include "memory/packs.h"
 #include "nn/cross_attention.h"
 
 namespace precis::memory {
-
-enum class CrossMode {
-  kHeld,      // keys, values and gradient of the memory held: 2 D elements a row and layer, and M
-  kStreamed,  // the gradient of the memory held: M
-  kTwoSweep,  // neither
-};
 
 class MemoryGradient {
  public:

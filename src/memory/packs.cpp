@@ -11,56 +11,6 @@ namespace {
 // Padding a document to more than about twice its rows costs more than a decoder call of its own saves.
 bool too_unlike(int64_t shortest, int64_t longest) { return longest > 2 * shortest + 64; }
 
-struct Place {
-  int64_t document;  // in the pack
-  int64_t window;
-  int64_t length;
-  int64_t memory_row;  // of the first kept row, in [B * max_rows]
-};
-
-EncoderPack build(const DocumentPack& pack, const std::vector<Place>& places, int64_t pad,
-                  at::Device device) {
-  const int64_t W = static_cast<int64_t>(places.size());
-  int64_t C = 0, R = 0;
-  for (const Place& place : places) {
-    C = std::max(C, place.length);
-    R += pack.windows_B[place.document][place.window].kept_rows();
-  }
-  EncoderPack result;
-  result.ids_WC = at::full({W, C}, pad, at::kLong);
-  result.from_R = at::empty({R}, at::kLong);
-  result.to_R = at::empty({R}, at::kLong);
-  int64_t* ids = result.ids_WC.data_ptr<int64_t>();
-  int64_t* from = result.from_R.data_ptr<int64_t>();
-  int64_t* to = result.to_R.data_ptr<int64_t>();
-  int64_t r = 0;
-  for (int64_t w = 0; w < W; ++w) {
-    const Place& place = places[w];
-    const Window& window = pack.windows_B[place.document][place.window];
-    std::copy(window.ids.begin(), window.ids.end(), ids + w * C);
-    const int64_t memory_row = place.memory_row - place.document * pack.max_rows;
-    MemorySegment* last = result.segments.empty() ? nullptr : &result.segments.back();
-    if (last == nullptr || last->document != place.document || last->memory_row + last->rows != memory_row) {
-      last = &result.segments.emplace_back(
-          MemorySegment{.document = place.document, .memory_row = memory_row, .first = r});
-    }
-    last->rows += window.kept_rows();
-    for (int64_t row = window.keep_begin; row < window.keep_end; ++row, ++r) {
-      from[r] = w * C + row;
-      to[r] = place.memory_row + row - window.keep_begin;
-    }
-    result.lengths_W.push_back(place.length);
-    result.document_W.push_back(place.document);
-    result.window_W.push_back(place.window);
-  }
-  if (device != at::kCPU) {
-    result.ids_WC = result.ids_WC.to(device);
-    result.from_R = result.from_R.to(device);
-    result.to_R = result.to_R.to(device);
-  }
-  return result;
-}
-
 }  // namespace
 
 std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents,
@@ -88,10 +38,10 @@ std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> window
   return packs;
 }
 
-std::vector<EncoderPack> pack_windows(const DocumentPack& pack, int64_t pad_token_id, at::Device device) {
+WindowPacks::WindowPacks(const DocumentPack& pack) : pack_(pack) {
   std::vector<Place> places;
   for (int64_t b = 0; b < pack.size(); ++b) {
-    int64_t memory_row = b * pack.max_rows;
+    int64_t memory_row = 0;
     for (size_t k = 0; k < pack.windows_B[b].size(); ++k) {
       const Window& window = pack.windows_B[b][k];
       places.push_back({b, static_cast<int64_t>(k), static_cast<int64_t>(window.ids.size()), memory_row});
@@ -100,20 +50,60 @@ std::vector<EncoderPack> pack_windows(const DocumentPack& pack, int64_t pad_toke
   }
   std::stable_sort(places.begin(), places.end(),
                    [](const Place& a, const Place& b) { return a.length < b.length; });
-
-  std::vector<EncoderPack> packs;
-  std::vector<Place> group;
   for (const Place& place : places) {
-    const int64_t padded = place.length * static_cast<int64_t>(group.size() + 1);
-    if (!group.empty() &&
-        (padded > kEncoderPackPositions || too_unlike(group.front().length, place.length))) {
-      packs.push_back(build(pack, group, pad_token_id, device));
-      group.clear();
-    }
-    group.push_back(place);
+    const bool fits =
+        !calls_.empty() &&
+        place.length * static_cast<int64_t>(calls_.back().size() + 1) <= kEncoderPackPositions &&
+        !too_unlike(calls_.back().front().length, place.length);
+    if (!fits) calls_.emplace_back();
+    calls_.back().push_back(place);
   }
-  packs.push_back(build(pack, group, pad_token_id, device));
-  return packs;
+}
+
+int64_t WindowPacks::positions(int64_t call) const {
+  const std::vector<Place>& places = calls_[static_cast<size_t>(call)];
+  return static_cast<int64_t>(places.size()) * places.back().length;  // ascending
+}
+
+EncoderPack WindowPacks::at(int64_t call, int64_t pad_token_id, at::Device device) const {
+  const std::vector<Place>& places = calls_[static_cast<size_t>(call)];
+  const int64_t W = static_cast<int64_t>(places.size()), C = places.back().length;
+  EncoderPack result;
+  int64_t R = 0;
+  for (const Place& place : places) R += pack_.windows_B[place.document][place.window].kept_rows();
+  result.ids_WC = at::full({W, C}, pad_token_id, at::kLong);
+  result.from_R = at::empty({R}, at::kLong);
+  result.to_R = at::empty({R}, at::kLong);
+  int64_t* ids = result.ids_WC.data_ptr<int64_t>();
+  int64_t* from = result.from_R.data_ptr<int64_t>();
+  int64_t* to = result.to_R.data_ptr<int64_t>();
+  int64_t r = 0;
+  for (int64_t w = 0; w < W; ++w) {
+    const Place& place = places[w];
+    const Window& window = pack_.windows_B[place.document][place.window];
+    std::copy(window.ids.begin(), window.ids.end(), ids + w * C);
+    MemorySegment* last = result.segments.empty() ? nullptr : &result.segments.back();
+    if (last == nullptr || last->document != place.document ||
+        last->memory_row + last->rows != place.memory_row) {
+      last = &result.segments.emplace_back(
+          MemorySegment{.document = place.document, .memory_row = place.memory_row, .first = r});
+    }
+    last->rows += window.kept_rows();
+    const int64_t first_row = place.document * pack_.max_rows + place.memory_row;
+    for (int64_t row = window.keep_begin; row < window.keep_end; ++row, ++r) {
+      from[r] = w * C + row;
+      to[r] = first_row + row - window.keep_begin;
+    }
+    result.lengths_W.push_back(place.length);
+    result.document_W.push_back(place.document);
+    result.window_W.push_back(place.window);
+  }
+  if (device != at::kCPU) {
+    result.ids_WC = result.ids_WC.to(device);
+    result.from_R = result.from_R.to(device);
+    result.to_R = result.to_R.to(device);
+  }
+  return result;
 }
 
 }  // namespace precis::memory

@@ -51,7 +51,25 @@ inline constexpr int64_t kDocumentPackDocuments = 64;
 std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> windows_of_documents,
                                          int64_t most_documents = kDocumentPackDocuments);
 
-// The windows of a document pack in encoder calls, longest together.
-std::vector<EncoderPack> pack_windows(const DocumentPack& pack, int64_t pad_token_id, at::Device device);
+// The windows of a document pack in encoder calls, longest together. The pack must outlive it.
+class WindowPacks {
+ public:
+  explicit WindowPacks(const DocumentPack& pack);
+
+  int64_t size() const { return static_cast<int64_t>(calls_.size()); }
+  int64_t positions(int64_t call) const;  // padding included
+  // Made anew at every call: what all encoder calls read is large for a long document.
+  EncoderPack at(int64_t call, int64_t pad_token_id, at::Device device) const;
+
+ private:
+  struct Place {
+    int64_t document;  // in the pack
+    int64_t window;
+    int64_t length;
+    int64_t memory_row;  // of the document: that of the first kept row
+  };
+  const DocumentPack& pack_;
+  std::vector<std::vector<Place>> calls_;
+};
 
 }  // namespace precis::memory

@@ -1,4 +1,4 @@
-// What a training step will hold, in bytes, before it starts, and which schedule `auto` means.
+// What training on a data set will hold, in bytes, before it starts, and what `auto` has room for.
 #pragma once
 
 #include <cstdint>
@@ -6,18 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "memory/gradient.h"
+#include "memory/cost.h"
+#include "memory/encode_schedule.h"
 #include "models/bart/bart.h"
 
 namespace precis::memory {
-
-// The largest that can come of a data set.
-struct PlanData {
-  int64_t longest_document = 0;  // text tokens
-  int64_t longest_query = 0;
-  int64_t longest_target = 0;  // BOS and EOS included
-  int64_t documents = 1;       // at once: a batch, or a whole set that is scored
-};
 
 struct PlanGeneration {
   int64_t documents = 1;  // written at once, where there are so many
@@ -27,7 +20,8 @@ struct PlanGeneration {
 
 struct PlanRequest {
   EncodeSchedule schedule = EncodeSchedule::kAuto;
-  std::optional<EncodeSchedule> preferred;  // taken under `auto` where it fits
+  std::optional<int64_t>
+      step_bytes;  // of an earlier plan: taken again under `auto` where there is room for it
   int64_t window = 1024;
   PlanData training;
   std::optional<PlanData> validation;
@@ -37,28 +31,18 @@ struct PlanRequest {
   std::optional<int64_t> budget;  // bytes
 };
 
-struct PlanPart {
-  std::string name;
-  int64_t bytes = 0;
-};
-
-// Parts that are held together.
-struct PlanPhase {
-  std::string name;
-  std::vector<PlanPart> parts;
-
-  int64_t bytes() const;
-};
-
 // What comes on top of tensors of so many bytes: workspaces of the arithmetic library, and what the allocator
 // keeps of what was given back. From measurements (docs/results/memory.md).
 int64_t plan_slack(int64_t tensors);
 
 struct MemoryPlan {
-  EncodeSchedule schedule = EncodeSchedule::kCached;  // never kAuto
+  Way way;  // of the largest pack of documents
+  PackShape shape;
+  double flops = 0.0;                 // of its matrix products
+  std::optional<int64_t> step_bytes;  // what a step may take beside what is held throughout; under `auto`
+  bool streamed_validation = false;   // keys and values of the whole memory do not fit
   PlanPhase throughout;
   std::vector<PlanPhase> phases;  // one after another, each beside what is held throughout
-  int64_t memory_rows = 0;        // of the largest pack of documents
   std::optional<int64_t> budget;
 
   // With the largest of the phases.
@@ -69,9 +53,9 @@ struct MemoryPlan {
 };
 
 // The bytes of the largest step: the program as it stands, weights, gradients, optimiser, what grows with the
-// document, one pack of windows, the decoder; or of a validation, where that takes more. `auto` takes the
-// fastest schedule that fits the budget, or 70 % of the memory that the machine has for it where none is
-// given; the leanest where none fits.
+// document, one pack of windows, the decoder; or of a validation, where that takes more. Under `auto` the
+// fastest way that fits the budget, or 70 % of the memory that the machine has for it where none is given;
+// the leanest where none fits.
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request);
 
 // Throws Error{kBudget} with the numbers where the plan does not meet its budget.

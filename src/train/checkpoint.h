@@ -42,12 +42,12 @@ struct TrainerState {
   SamplerState sampler;
   std::optional<BestSoFar> best;
   EarlyStopping early_stopping;
-  double seconds = 0.0;  // of training, all sessions together
-  std::string encode_schedule;
-  std::string model_digest;      // of the directory that training started from
-  std::string tokenizer_digest;  // of the checkpoint's own
-  std::string data_digest;       // of the training examples' ids
-  Json config;                   // config_to_json: every key
+  double seconds = 0.0;               // of training, all sessions together
+  std::optional<int64_t> step_bytes;  // of the plan (memory/plan.h), under `auto`
+  std::string model_digest;           // of the directory that training started from
+  std::string tokenizer_digest;       // of the checkpoint's own
+  std::string data_digest;            // of the training examples' ids
+  Json config;                        // config_to_json: every key
 
   Json to_json() const;
   // Throws Error{kModel} naming the field.

@@ -189,7 +189,8 @@ void check(TrainConfig& config, const std::string& where) {
     }
     config.validation.generate = false;
   }
-  require_built(config, "encoder.schedule", config.encoder.schedule, {"auto", "kept", "cached", "streamed"});
+  require_built(config, "encoder.schedule", config.encoder.schedule,
+                {"auto", "kept", "cached", "streamed", "two_sweep"});
   if (config.encoder.memory_dtype) {
     require_built(config, "encoder.memory_dtype", *config.encoder.memory_dtype, {config.precision});
   }

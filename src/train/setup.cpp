@@ -187,10 +187,10 @@ memory::PlanData plan_data(const Dataset& set, int64_t documents) {
 }  // namespace
 
 memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
-                             const std::string& before) {
+                             std::optional<int64_t> step_bytes) {
   memory::PlanRequest request;
   request.schedule = memory::parse_schedule(config.encoder.schedule);
-  if (!before.empty()) request.preferred = memory::parse_schedule(before);
+  request.step_bytes = step_bytes;
   request.window = setup.window;
   request.training = plan_data(setup.training, config.batch.documents);
   if (setup.validation) {

@@ -60,8 +60,9 @@ Generation make_generation(const TrainConfig& config, const std::filesystem::pat
 
 OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config);
 
-// Under `auto` a resumed run keeps the schedule it had, `before`, where that still fits.
+// Under `auto` a resumed run's steps take no more than they did, `step_bytes`, so that they are computed in
+// the same way.
 memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
-                             const std::string& before);
+                             std::optional<int64_t> step_bytes);
 
 }  // namespace precis::train

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/memory_use.h"
 #include "io/atomic_directory.h"
@@ -76,14 +77,13 @@ class Trainer {
       state_.run = new_run_name(folder_);
     }
     total_steps_ = last_step(config_, setup_.training.counts.examples, state_.step, sampler_.state());
-    plan_ = make_plan(config_, setup_, model_, resumed ? state_.encode_schedule : "");
-    if (resumed && config_.encoder.schedule == "auto" &&
-        memory::name(plan_.schedule) != state_.encode_schedule) {
+    plan_ = make_plan(config_, setup_, model_, resumed ? state_.step_bytes : std::nullopt);
+    if (plan_.step_bytes && state_.step_bytes && *plan_.step_bytes < *state_.step_bytes) {
       log(sink_, LogLevel::kWarning,
-          "the schedule " + state_.encode_schedule + " no longer fits: from here on it is " +
-              memory::name(plan_.schedule));
+          "there is room for " + format_bytes(*plan_.step_bytes) + " a step, where the run had " +
+              format_bytes(*state_.step_bytes) + ": from here on rounding may differ");
     }
-    state_.encode_schedule = memory::name(plan_.schedule);
+    state_.step_bytes = plan_.step_bytes;
     if (observer_.on_plan) observer_.on_plan(plan_);
     memory::check_budget(plan_);
   }
@@ -187,7 +187,8 @@ class Trainer {
     const Clock::time_point start = Clock::now();
     const int64_t step = state_.step + 1;
     UpdateOptions options;
-    options.gradient.schedule = plan_.schedule;
+    options.gradient.way = plan_.way;
+    options.gradient.bytes = plan_.step_bytes;
     options.gradient.window = setup_.window;
     options.gradient.label_smoothing = config_.label_smoothing;
     options.gradient.dropout = dropout_;
@@ -242,7 +243,7 @@ class Trainer {
     ValidationRequest request;
     request.window = setup_.window;
     if (config_.validation.generate) request.generation = setup_.generation.config;
-    request.streamed = plan_.schedule == memory::EncodeSchedule::kStreamed;
+    request.streamed = plan_.streamed_validation;
     request.stop = stop_;
     request.progress = observer_.on_validating;
     std::optional<models::PackedDecoder> packed;
@@ -316,7 +317,7 @@ class Trainer {
                  {"parameters", parameters},
                  {"training_documents", setup_.training.counts.examples},
                  {"validation_documents", setup_.validation ? setup_.validation->counts.examples : 0},
-                 {"encode_schedule", state_.encode_schedule},
+                 {"encode_schedule", memory::name(plan_.way.schedule)},
                  {"planned_bytes", plan_.total()}});
   }
 

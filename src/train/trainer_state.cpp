@@ -75,7 +75,7 @@ Json TrainerState::to_json() const {
                  {"without_improvement", early_stopping.without_improvement},
                  {"measure", early_stopping.measure}}},
                {"seconds", seconds},
-               {"encode_schedule", encode_schedule},
+               {"step_bytes", step_bytes ? Json(*step_bytes) : Json()},
                {"model_digest", model_digest},
                {"tokenizer_digest", tokenizer_digest},
                {"data_digest", data_digest},
@@ -119,12 +119,7 @@ TrainerState TrainerState::from_json(const Json& json, const std::string& where)
     }
   }
   state.seconds = real(json, "seconds", where);
-  state.encode_schedule = text(json, "encode_schedule", where);
-  try {
-    memory::parse_schedule(state.encode_schedule);
-  } catch (const Error&) {
-    bad_field(where, "encode_schedule", "the name of a schedule");
-  }
+  if (!member(json, "step_bytes", where).is_null()) state.step_bytes = integer(json, "step_bytes", where);
   state.model_digest = text(json, "model_digest", where);
   state.tokenizer_digest = text(json, "tokenizer_digest", where);
   state.data_digest = text(json, "data_digest", where);

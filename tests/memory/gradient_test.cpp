@@ -115,11 +115,11 @@ TEST(Gradient, EverySchedulesGradientIsThatOfOneGraph) {
     for (const EncodeSchedule schedule : kSchedules) {
       for (const int64_t retained : {0, 200}) {
         SCOPED_TRACE(name(schedule));
-        GradientOptions options{.schedule = schedule,
-                                .retained_positions = retained,
-                                .window = window,
-                                .label_smoothing = 0.1,
-                                .weight = 0.03};
+        GradientOptions options{
+            .way = {schedule, schedule == EncodeSchedule::kKept ? kAllPositions : retained},
+            .window = window,
+            .label_smoothing = 0.1,
+            .weight = 0.03};
         const BatchLoss loss = accumulate_gradient(model, examples, options);
         EXPECT_EQ(loss.target_tokens, 61);
         const Gradients got = collect(model);
@@ -138,15 +138,14 @@ TEST(Gradient, DropoutReplaysWhateverSharesAPack) {
   models::BartModel model = small_bart();
   model.set_requires_grad(true);
   const std::vector<Example> examples = mixed_examples();
-  GradientOptions options{.schedule = EncodeSchedule::kKept, .window = 23};
+  GradientOptions options{.way = way_of(EncodeSchedule::kKept), .window = 23};
   options.dropout = {.hidden = 0.1, .attention = 0.2, .activation = 0.1, .seed = 3, .step = 8};
   const BatchLoss together = accumulate_gradient(model, examples, options);
   const Gradients want = collect(model);
 
   for (const EncodeSchedule schedule : kSchedules) {
     SCOPED_TRACE(name(schedule));
-    options.schedule = schedule;
-    options.retained_positions = 200;
+    options.way = {schedule, 200};
     accumulate_gradient(model, examples, options);
     expect_equal(collect(model), want, 1e-10);
     double one_by_one = 0;
@@ -164,7 +163,7 @@ TEST(Gradient, ReplayedDropoutIsTheGradientOfTheDroppedLoss) {
   models::BartModel model = small_bart();
   model.set_requires_grad(true);
   const std::vector<Example> examples = {example(60, 8, 4), example(11, 5, 5)};
-  GradientOptions options{.schedule = EncodeSchedule::kStreamed, .window = 23};
+  GradientOptions options{.way = way_of(EncodeSchedule::kStreamed), .window = 23};
   options.dropout = {.hidden = 0.1, .attention = 0.2, .activation = 0.1, .seed = 3, .step = 8};
   accumulate_gradient(model, examples, options);
   at::Generator generator = at::detail::createCPUGenerator(5);
@@ -190,11 +189,44 @@ TEST(Gradient, ReplayedDropoutIsTheGradientOfTheDroppedLoss) {
   EXPECT_NEAR(measured, slope, 1e-5 * std::abs(slope));  // the error of the difference itself
 }
 
+TEST(Gradient, RetainedGraphsChangeNoBit) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = mixed_examples();
+  for (const EncodeSchedule schedule :
+       {EncodeSchedule::kCached, EncodeSchedule::kStreamed, EncodeSchedule::kTwoSweep}) {
+    GradientOptions options{.way = {schedule, 0}, .window = 23};
+    options.dropout = {.hidden = 0.1, .attention = 0.2, .activation = 0.1, .seed = 3, .step = 8};
+    accumulate_gradient(model, examples, options);
+    const Gradients want = collect(model);
+    for (const int64_t retained : {int64_t{300}, kAllPositions}) {
+      options.way.retained_positions = retained;
+      accumulate_gradient(model, examples, options);
+      for (const auto& [name, gradient] : collect(model))
+        EXPECT_TRUE(at::equal(gradient, want.at(name))) << name;
+    }
+  }
+}
+
+TEST(Gradient, WithinBytesIsTheSameGradient) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = mixed_examples();
+  GradientOptions options{.window = 23};
+  accumulate_gradient(model, examples, options);
+  const Gradients want = collect(model);
+  for (const int64_t bytes : {int64_t{0}, int64_t{200000}, int64_t{400000}, int64_t{1} << 40}) {
+    options.bytes = bytes;
+    accumulate_gradient(model, examples, options);
+    expect_equal(collect(model), want, 1e-10);
+  }
+}
+
 TEST(Gradient, AccumulationIsOneLargeBatch) {
   models::BartModel model = small_bart();
   model.set_requires_grad(true);
   const std::vector<Example> examples = mixed_examples();
-  const GradientOptions options{.schedule = EncodeSchedule::kCached, .window = 23, .weight = 1.0 / 61};
+  const GradientOptions options{.way = way_of(EncodeSchedule::kCached), .window = 23, .weight = 1.0 / 61};
   accumulate_gradient(model, examples, options);
   const Gradients want = collect(model);
   for (const Example& alone : examples) accumulate_gradient(model, {alone}, options);
@@ -226,7 +258,7 @@ TEST(Gradient, SchedulesThatAreNotBuiltAreRefused) {
   models::BartModel model = small_bart();
   try {
     accumulate_gradient(model, {example(4, 4, 1)},
-                        {.schedule = EncodeSchedule::kLayerSynchronous, .window = 23});
+                        {.way = {EncodeSchedule::kLayerSynchronous, 0}, .window = 23});
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);

@@ -72,8 +72,11 @@ TEST(Packs, EveryKeptRowIsWrittenOnce) {
       seen[document] = true;
     }
     std::vector<int> places(pack.size() * pack.max_rows);
-    for (const EncoderPack& calls : pack_windows(pack, 1, at::kCPU)) {
+    const WindowPacks packs(pack);
+    for (int64_t call = 0; call < packs.size(); ++call) {
+      const EncoderPack calls = packs.at(call, 1, at::kCPU);
       EXPECT_LE(calls.ids_WC.numel(), kEncoderPackPositions);
+      EXPECT_EQ(calls.ids_WC.numel(), packs.positions(call));
       const at::Tensor ids = calls.ids_WC.reshape({-1});
       for (int64_t r = 0; r < calls.to_R.size(0); ++r, ++written) {
         ++places[calls.to_R[r].item<int64_t>()];

@@ -1,0 +1,213 @@
+// Sums of shapes. Letters: d width, f feed-forward width, L layers, C window, S targets.
+#include "memory/cost.h"
+
+#include <algorithm>
+
+#include "memory/cross_block.h"
+#include "memory/plan_terms.h"
+#include "nn/bfloat16.h"
+
+namespace precis::memory {
+
+PackShape PackShape::largest(const models::BartConfig& config, int64_t window, const PlanData& data) {
+  const int64_t piece = piece_length(config, window, data.longest_query);
+  const int64_t windows = std::max<int64_t>(1, (data.longest_document + piece - 1) / piece);
+  PackShape shape;
+  shape.longest_rows = data.longest_document + 2 + windows * data.longest_query;
+  const int64_t documents = std::min(data.documents, kDocumentPackDocuments);
+  shape.rows = std::max(shape.longest_rows, std::min(kDocumentPackRows, documents * shape.longest_rows));
+  // Windows of one encoder call are padded to the longest.
+  const int64_t of_rows = documents + shape.rows / piece;
+  shape.positions = std::min(window, shape.longest_rows + 2) * std::min(documents * windows, of_rows);
+  shape.call_positions =
+      std::min(shape.positions, std::max(std::min(window, shape.positions), kEncoderPackPositions));
+  shape.targets = documents * data.longest_target;
+  shape.longest_target = data.longest_target;
+  return shape;
+}
+
+PackShape PackShape::of(const DocumentPack& pack, int64_t longest_target) {
+  PackShape shape{.longest_rows = pack.max_rows,
+                  .rows = pack.size() * pack.max_rows,
+                  .targets = pack.size() * longest_target,
+                  .longest_target = longest_target};
+  const WindowPacks calls(pack);
+  for (int64_t call = 0; call < calls.size(); ++call) {
+    shape.positions += calls.positions(call);
+    shape.call_positions = std::max(shape.call_positions, calls.positions(call));
+  }
+  return shape;
+}
+
+int64_t PlanPhase::bytes() const {
+  int64_t sum = 0;
+  for (const PlanPart& part : parts) sum += part.bytes;
+  return sum;
+}
+
+CostModel::CostModel(const models::BartModel& model, int64_t window, bool attention_dropout)
+    : config_(model.config()), window_(window), attention_dropout_(attention_dropout) {
+  const auto size = [](at::ScalarType type) { return static_cast<int64_t>(c10::elementSize(type)); };
+  weight_ = size(model.dtype());
+  // What is widened for a product leaves the wide copy in the graph.
+  const bool wide = nn::widens_bfloat16(model.activation_type(), model.device());
+  product_ = size(wide ? at::kFloat : model.activation_type());
+  state_ = size(model.activation_type());
+  score_ = size(score_type(model.activation_type()));
+}
+
+// One encoder layer's graph keeps the layer's input, two sums before a norm and one norm's output (4 d); q,
+// k, v and the attention's output (4 d), the feed-forward's two inner states (2 f). Where the types differ,
+// each product reads a copy of its input.
+int64_t CostModel::encoder_graph_bytes(const PackShape& shape) const {
+  const int64_t d = config_.d_model, copies = weight_ == product_ ? 0 : 1;
+  int64_t layer = 4 * d * weight_ + (4 + 2 * copies) * d * product_ + 2 * config_.encoder_ffn_dim * product_;
+  if (attention_dropout_) {  // scores, probabilities and their dropped copy
+    layer += 3 * product_ * config_.encoder_attention_heads * std::min(window_, shape.longest_rows);
+  }
+  return config_.encoder_layers * layer + 3 * d * weight_;
+}
+
+// As above, with the cross-attention's sum and norm, query and output.
+int64_t CostModel::decoder_graph_bytes(const PackShape& shape) const {
+  const int64_t d = config_.d_model, copies = weight_ == product_ ? 0 : 1;
+  int64_t layer = 6 * d * weight_ + (6 + 3 * copies) * d * product_ + 2 * config_.decoder_ffn_dim * product_;
+  if (attention_dropout_) layer += 3 * product_ * config_.decoder_attention_heads * shape.longest_target;
+  return config_.decoder_layers * layer + 3 * d * weight_;
+}
+
+// Keys and values in two layouts, one after the other; their gradients in two layouts, and that of the
+// states. Scores, their gradient and, with dropout, the factors and the dropped probabilities.
+int64_t CostModel::block_elements(int64_t most_rows, int64_t targets, bool with_gradients) const {
+  const int64_t row_scores = targets * config_.decoder_attention_heads;
+  const int64_t rows = std::min(most_rows, rows_of_a_block(row_scores));
+  return rows * ((attention_dropout_ ? 4 : 2) * row_scores + (with_gradients ? 8 : 3) * config_.d_model);
+}
+
+int64_t CostModel::retained_positions(const PackShape& shape, const Way& way) const {
+  if (way.retained_positions >= shape.positions) return shape.positions;
+  return way.retained_positions - way.retained_positions % shape.call_positions;
+}
+
+std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way) const {
+  const int64_t d = config_.d_model, V = config_.vocab_size;
+  const CrossMode mode = cross_mode(way.schedule, attention_dropout_);
+  const bool held = mode == CrossMode::kHeld, two_sweep = mode == CrossMode::kTwoSweep;
+  const int64_t retained = retained_positions(shape, way);
+  const int64_t memory = shape.rows * d;  // elements
+  const int64_t piece_rows = std::min<int64_t>(shape.targets, 512), head = V * d;
+
+  const PlanPart states = {"memory (encoder states)", memory * state_};
+  const PlanPart gradient = {"gradient of the memory", two_sweep ? 0 : memory * (held ? state_ : score_)};
+  const PlanPart graphs = {"retained graphs of windows", retained * encoder_graph_bytes(shape)};
+  const PlanPart of_queries = {
+      "queries and their gradients, for the second sweep",
+      two_sweep ? config_.decoder_layers * shape.targets * 2 * (d + config_.decoder_attention_heads) * score_
+                : 0};
+
+  std::vector<PlanPhase> phases;
+  phases.push_back(
+      {"while its windows are encoded",
+       {states,
+        graphs,
+        {"one pack of windows", encoder_call_elements(config_, shape.call_positions) * product_}}});
+  phases.push_back(
+      {"while a pack of documents is decoded",
+       {states,
+        gradient,
+        graphs,
+        {"keys and values of the decoder", held ? 2 * memory * config_.decoder_layers * product_ : 0},
+        {"their gradients, one layer", held ? 4 * memory * product_ : 0},
+        {"a block's keys, values and scores",
+         held ? 0 : block_elements(shape.longest_rows, shape.targets, !two_sweep) * score_},
+        {"decoder graph", shape.targets * decoder_graph_bytes(shape)},
+        of_queries,
+        // The head's gradient is made beside a piece's logits, and then scaled into a second one.
+        {"vocabulary: logits of a piece, gradient of the head",
+         (std::max(2 * piece_rows * V, head) + head) * weight_}}});
+  const int64_t again = retained < shape.positions ? shape.call_positions * encoder_graph_bytes(shape) : 0;
+  // In the second sweep the rows' gradient comes first.
+  const int64_t second_sweep =
+      two_sweep
+          ? (shape.call_positions * d + block_elements(std::min(shape.call_positions, shape.longest_rows),
+                                                       shape.longest_target, /*with_gradients=*/true)) *
+                score_
+          : 0;
+  const int64_t one_layer = shape.call_positions * (4 * d + 2 * config_.encoder_ffn_dim) * product_;
+  phases.push_back({"while the windows' gradients are made",
+                    {gradient,
+                     of_queries,
+                     {"encoder graphs, retained or of one pack of windows", std::max(graphs.bytes, again)},
+                     {"their gradients, one layer", std::max(one_layer, second_sweep)}}});
+  return phases;
+}
+
+int64_t CostModel::bytes(const PackShape& shape, const Way& way) const {
+  int64_t largest = 0;
+  for (const PlanPhase& phase : phases(shape, way)) largest = std::max(largest, phase.bytes());
+  return largest;
+}
+
+double CostModel::flops(const PackShape& shape, const Way& way) const {
+  const double d = static_cast<double>(config_.d_model), V = static_cast<double>(config_.vocab_size);
+  const double encoder_layers = static_cast<double>(config_.encoder_layers);
+  const double decoder_layers = static_cast<double>(config_.decoder_layers);
+  const double positions = static_cast<double>(shape.positions), rows = static_cast<double>(shape.rows);
+  const double targets = static_cast<double>(shape.targets);
+  const double S = static_cast<double>(shape.longest_target);
+  const double C = static_cast<double>(std::min(window_, shape.longest_rows));
+
+  // Of a position: four projections, two of the feed-forward; an attention's forward pass has two products
+  // and its backward pass five.
+  const double products = encoder_layers * (8 * d * d + 4 * d * static_cast<double>(config_.encoder_ffn_dim));
+  const double attention = encoder_layers * 2 * C * d;
+  const double forward = products + 2 * attention;
+  const double made_again = positions - static_cast<double>(retained_positions(shape, way));
+  const double encoder = positions * (forward + 2 * products + 5 * attention) + made_again * forward;
+
+  // Of a target, without the memory: six projections, the feed-forward, half a square of self-attention, the
+  // vocabulary.
+  const double decoder =
+      targets * 3 *
+      (decoder_layers * (12 * d * d + 4 * d * static_cast<double>(config_.decoder_ffn_dim) + 2 * S * d) +
+       2 * d * V);
+
+  // Of a memory row and layer: keys and values projected, products of queries with it, the projection's
+  // gradients.
+  const CrossMode mode = cross_mode(way.schedule, attention_dropout_);
+  const double projection = 4 * d * d, product = 2 * S * d;
+  const double projections = mode == CrossMode::kHeld ? 1 : mode == CrossMode::kStreamed ? 2 : 3;
+  const double attended = mode == CrossMode::kTwoSweep ? 9 : 7;
+  const double cross =
+      rows * decoder_layers * (projections * projection + attended * product + 2 * projection);
+  return encoder + decoder + cross;
+}
+
+Way CostModel::fastest(const PackShape& shape, int64_t limit) const {
+  Way best = way_of(EncodeSchedule::kTwoSweep);
+  double least = 0.0;
+  for (const EncodeSchedule schedule :
+       {EncodeSchedule::kCached, EncodeSchedule::kStreamed, EncodeSchedule::kTwoSweep}) {
+    Way way{schedule, 0};
+    if (bytes(shape, way) > limit) continue;
+    if (bytes(shape, {schedule, shape.positions}) <= limit) {
+      way.retained_positions = kAllPositions;
+    } else {
+      for (int64_t step = shape.positions; step > 0; step /= 2) {  // the most that fits, by bisection
+        const Way more{schedule, way.retained_positions + step};
+        if (more.retained_positions < shape.positions && bytes(shape, more) <= limit) way = more;
+      }
+    }
+    const double arithmetic = flops(shape, way);
+    if (least == 0.0 || arithmetic < least) {
+      best = way;
+      least = arithmetic;
+    }
+  }
+  if (best.schedule == EncodeSchedule::kCached && best.retained_positions == kAllPositions) {
+    best.schedule = EncodeSchedule::kKept;
+  }
+  return best;
+}
+
+}  // namespace precis::memory

@@ -1,0 +1,86 @@
+// What training on one pack of documents takes, from shapes alone: bytes and arithmetic, for every schedule
+// and any number of retained graphs (methods: CachED, The dial). The one place that knows; the plan of a data
+// set (plan.h) and every step ask it.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "memory/encode_schedule.h"
+#include "memory/packs.h"
+#include "models/bart/bart.h"
+
+namespace precis::memory {
+
+// The largest that can come of a data set.
+struct PlanData {
+  int64_t longest_document = 0;  // text tokens
+  int64_t longest_query = 0;
+  int64_t longest_target = 0;  // BOS and EOS included
+  int64_t documents = 1;       // at once: a batch, or a whole set that is scored
+};
+
+// A pack of documents: one decoder call.
+struct PackShape {
+  int64_t longest_rows = 0;    // of a document's memory
+  int64_t rows = 0;            // of memory, padding included
+  int64_t positions = 0;       // of the encoder, padding included
+  int64_t call_positions = 0;  // of the largest encoder call
+  int64_t targets = 0;         // positions of the decoder, padding included
+  int64_t longest_target = 0;
+
+  // The longest document, or several shorter ones up to the packs' bounds, each with the longest target.
+  static PackShape largest(const models::BartConfig& config, int64_t window, const PlanData& data);
+  static PackShape of(const DocumentPack& pack, int64_t longest_target);
+};
+
+struct PlanPart {
+  std::string name;
+  int64_t bytes = 0;
+};
+
+// Parts that are held together.
+struct PlanPhase {
+  std::string name;
+  std::vector<PlanPart> parts;
+
+  int64_t bytes() const;
+};
+
+class CostModel {
+ public:
+  CostModel(const models::BartModel& model, int64_t window, bool attention_dropout);
+
+  // One after another. Weights, gradients and optimiser are not among them.
+  std::vector<PlanPhase> phases(const PackShape& shape, const Way& way) const;
+  // Of the largest phase.
+  int64_t bytes(const PackShape& shape, const Way& way) const;
+  // Floating-point operations of the matrix products, two for a multiplication and an addition.
+  double flops(const PackShape& shape, const Way& way) const;
+  // Of the ways within so many bytes the one with the least arithmetic: a schedule, and as many graphs
+  // retained as there is room for. The leanest where none is.
+  Way fastest(const PackShape& shape, int64_t bytes) const;
+
+  // Elements of one block of streamed attention, over at most so many memory rows and by so many queries;
+  // those of its rows' own gradients only where they are made.
+  int64_t block_elements(int64_t most_rows, int64_t targets, bool with_gradients) const;
+
+ private:
+  int64_t encoder_graph_bytes(const PackShape& shape) const;  // a position
+  int64_t decoder_graph_bytes(const PackShape& shape) const;  // a target
+  // Whole encoder calls only.
+  int64_t retained_positions(const PackShape& shape, const Way& way) const;
+
+  models::BartConfig config_;
+  int64_t window_;
+  bool attention_dropout_;
+  int64_t weight_;   // bytes an element of weights, norms and sums
+  int64_t product_;  // of matrix products
+  int64_t state_;    // of the memory
+  int64_t score_;    // of scores and their sums
+};
+
+}  // namespace precis::memory
