@@ -83,9 +83,10 @@ class Display {
       return;
     }
     progress_.finish(
-        1.0, format("%s at step %ld, %s of training, at most %s",
+        1.0, format("%s at step %ld, %s of training, at most %s of memory, where %s were planned",
                     outcome.stopped_early ? "stopped early" : "finished", outcome.step,
-                    format_seconds(outcome.seconds).c_str(), format_bytes(peak_memory_bytes()).c_str()));
+                    format_seconds(outcome.seconds).c_str(), format_bytes(peak_memory_bytes()).c_str(),
+                    format_bytes(outcome.planned_bytes).c_str()));
   }
 
  private:

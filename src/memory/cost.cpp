@@ -45,14 +45,16 @@ int64_t PlanPhase::bytes() const {
   return sum;
 }
 
-CostModel::CostModel(const models::BartModel& model, int64_t window, bool attention_dropout)
-    : config_(model.config()), window_(window), attention_dropout_(attention_dropout) {
+CostModel::CostModel(const models::BartModel& model, const CostSettings& settings)
+    : config_(model.config()),
+      settings_(settings),
+      memory_type_(settings.memory_type.value_or(model.activation_type())) {
   const auto size = [](at::ScalarType type) { return static_cast<int64_t>(c10::elementSize(type)); };
   weight_ = size(model.dtype());
   // What is widened for a product leaves the wide copy in the graph.
   const bool wide = nn::widens_bfloat16(model.activation_type(), model.device());
   product_ = size(wide ? at::kFloat : model.activation_type());
-  state_ = size(model.activation_type());
+  state_ = size(memory_type_);
   score_ = size(score_type(model.activation_type()));
 }
 
@@ -62,18 +64,20 @@ CostModel::CostModel(const models::BartModel& model, int64_t window, bool attent
 int64_t CostModel::encoder_graph_bytes(const PackShape& shape) const {
   const int64_t d = config_.d_model, copies = weight_ == product_ ? 0 : 1;
   int64_t layer = 4 * d * weight_ + (4 + 2 * copies) * d * product_ + 2 * config_.encoder_ffn_dim * product_;
-  if (attention_dropout_) {  // scores, probabilities and their dropped copy
-    layer += 3 * product_ * config_.encoder_attention_heads * std::min(window_, shape.longest_rows);
+  if (settings_.attention_dropout) {  // scores, probabilities and their dropped copy
+    layer += 3 * product_ * config_.encoder_attention_heads * std::min(settings_.window, shape.longest_rows);
   }
   return config_.encoder_layers * layer + 3 * d * weight_;
 }
 
-// As above, with the cross-attention's sum and norm, query and output.
+// As above, with the cross-attention's sum and norm, query, output and log-sum-exp, and three ids of int64.
 int64_t CostModel::decoder_graph_bytes(const PackShape& shape) const {
   const int64_t d = config_.d_model, copies = weight_ == product_ ? 0 : 1;
-  int64_t layer = 6 * d * weight_ + (6 + 3 * copies) * d * product_ + 2 * config_.decoder_ffn_dim * product_;
-  if (attention_dropout_) layer += 3 * product_ * config_.decoder_attention_heads * shape.longest_target;
-  return config_.decoder_layers * layer + 3 * d * weight_;
+  int64_t layer = 6 * d * weight_ + (6 + 3 * copies) * d * product_ + 2 * config_.decoder_ffn_dim * product_ +
+                  config_.decoder_attention_heads * score_;
+  if (settings_.attention_dropout)
+    layer += 3 * product_ * config_.decoder_attention_heads * shape.longest_target;
+  return config_.decoder_layers * layer + 3 * d * weight_ + 24;
 }
 
 // Keys and values in two layouts, one after the other; their gradients in two layouts, and that of the
@@ -81,7 +85,8 @@ int64_t CostModel::decoder_graph_bytes(const PackShape& shape) const {
 int64_t CostModel::block_elements(int64_t most_rows, int64_t targets, bool with_gradients) const {
   const int64_t row_scores = targets * config_.decoder_attention_heads;
   const int64_t rows = std::min(most_rows, rows_of_a_block(row_scores));
-  return rows * ((attention_dropout_ ? 4 : 2) * row_scores + (with_gradients ? 8 : 3) * config_.d_model);
+  return rows *
+         ((settings_.attention_dropout ? 4 : 2) * row_scores + (with_gradients ? 8 : 3) * config_.d_model);
 }
 
 int64_t CostModel::retained_positions(const PackShape& shape, const Way& way) const {
@@ -91,14 +96,14 @@ int64_t CostModel::retained_positions(const PackShape& shape, const Way& way) co
 
 std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way) const {
   const int64_t d = config_.d_model, V = config_.vocab_size;
-  const CrossMode mode = cross_mode(way.schedule, attention_dropout_);
+  const CrossMode mode = cross_mode(way.schedule);
   const bool held = mode == CrossMode::kHeld, two_sweep = mode == CrossMode::kTwoSweep;
   const int64_t retained = retained_positions(shape, way);
   const int64_t memory = shape.rows * d;  // elements
   const int64_t piece_rows = std::min<int64_t>(shape.targets, 512), head = V * d;
 
-  const PlanPart states = {"memory (encoder states)", memory * state_};
-  const PlanPart gradient = {"gradient of the memory", two_sweep ? 0 : memory * (held ? state_ : score_)};
+  const PlanPart states = {"memory (encoder states)", way.spilled ? 0 : memory * state_};
+  const PlanPart gradient = {"gradient of the memory", two_sweep ? 0 : memory * score_};
   const PlanPart graphs = {"retained graphs of windows", retained * encoder_graph_bytes(shape)};
   const PlanPart of_queries = {
       "queries and their gradients, for the second sweep",
@@ -117,9 +122,8 @@ std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way)
         gradient,
         graphs,
         {"keys and values of the decoder", held ? 2 * memory * config_.decoder_layers * product_ : 0},
-        {"their gradients, one layer", held ? 4 * memory * product_ : 0},
         {"a block's keys, values and scores",
-         held ? 0 : block_elements(shape.longest_rows, shape.targets, !two_sweep) * score_},
+         block_elements(shape.longest_rows, shape.targets, !two_sweep) * score_},
         {"decoder graph", shape.targets * decoder_graph_bytes(shape)},
         of_queries,
         // The head's gradient is made beside a piece's logits, and then scaled into a second one.
@@ -155,7 +159,7 @@ double CostModel::flops(const PackShape& shape, const Way& way) const {
   const double positions = static_cast<double>(shape.positions), rows = static_cast<double>(shape.rows);
   const double targets = static_cast<double>(shape.targets);
   const double S = static_cast<double>(shape.longest_target);
-  const double C = static_cast<double>(std::min(window_, shape.longest_rows));
+  const double C = static_cast<double>(std::min(settings_.window, shape.longest_rows));
 
   // Of a position: four projections, two of the feed-forward; an attention's forward pass has two products
   // and its backward pass five.
@@ -174,7 +178,7 @@ double CostModel::flops(const PackShape& shape, const Way& way) const {
 
   // Of a memory row and layer: keys and values projected, products of queries with it, the projection's
   // gradients.
-  const CrossMode mode = cross_mode(way.schedule, attention_dropout_);
+  const CrossMode mode = cross_mode(way.schedule);
   const double projection = 4 * d * d, product = 2 * S * d;
   const double projections = mode == CrossMode::kHeld ? 1 : mode == CrossMode::kStreamed ? 2 : 3;
   const double attended = mode == CrossMode::kTwoSweep ? 9 : 7;
@@ -185,6 +189,7 @@ double CostModel::flops(const PackShape& shape, const Way& way) const {
 
 Way CostModel::fastest(const PackShape& shape, int64_t limit) const {
   Way best = way_of(EncodeSchedule::kTwoSweep);
+  best.spilled = settings_.may_spill;
   double least = 0.0;
   for (const EncodeSchedule schedule :
        {EncodeSchedule::kCached, EncodeSchedule::kStreamed, EncodeSchedule::kTwoSweep}) {

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,9 +51,19 @@ struct PlanPhase {
   int64_t bytes() const;
 };
 
+struct CostSettings {
+  int64_t window = 1024;
+  bool attention_dropout = false;
+  std::optional<at::ScalarType> memory_type;  // of the stored states; null: the products'
+  bool may_spill = false;                     // the states may go to a file
+};
+
 class CostModel {
  public:
-  CostModel(const models::BartModel& model, int64_t window, bool attention_dropout);
+  CostModel(const models::BartModel& model, const CostSettings& settings);
+
+  // Of the stored states.
+  at::ScalarType memory_type() const { return memory_type_; }
 
   // One after another. Weights, gradients and optimiser are not among them.
   std::vector<PlanPhase> phases(const PackShape& shape, const Way& way) const;
@@ -75,8 +86,8 @@ class CostModel {
   int64_t retained_positions(const PackShape& shape, const Way& way) const;
 
   models::BartConfig config_;
-  int64_t window_;
-  bool attention_dropout_;
+  CostSettings settings_;
+  at::ScalarType memory_type_;
   int64_t weight_;   // bytes an element of weights, norms and sums
   int64_t product_;  // of matrix products
   int64_t state_;    // of the memory

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "memory/absorbed_attention.h"
-#include "memory/streamed_attention.h"
+#include "memory/cross_block.h"
 #include "nn/attention.h"
 #include "nn/linear.h"
 
@@ -66,16 +66,6 @@ at::Tensor DecodingCrossAttention::attend(int64_t layer, const at::Tensor& query
         nn::pack_weight(project(projection.value_weight_DM, projection.value_bias_D).transpose(1, 2));
   }
   return attend_packed(packed, query_BSD, projection.heads);
-}
-
-StreamedCrossAttention::StreamedCrossAttention(MemoryBatch memory,
-                                               std::shared_ptr<StatesGradient> states_gradient,
-                                               int64_t block_rows)
-    : memory_(std::move(memory)), states_gradient_(std::move(states_gradient)), block_rows_(block_rows) {}
-
-at::Tensor StreamedCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD,
-                                          const nn::CrossProjection& projection, const nn::Dropout& dropout) {
-  return streamed_attention(memory_, query_BSD, projection, dropout, layer, block_rows_, states_gradient_);
 }
 
 }  // namespace precis::memory

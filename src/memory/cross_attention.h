@@ -1,7 +1,6 @@
-// The ways a decoder attends to documents' memory: with a layer's keys and values held, with the states
-// streamed in blocks (methods: CachED, Streaming cross-attention), or absorbed. All give the same result.
-// Letters: B documents, T memory rows (padded), M memory width, D decoder width, H heads, E = D / H, S
-// queries.
+// How a decoder that writes attends to documents' memory: with a layer's keys and values held, or absorbed.
+// Both give the result of streamed attention (streamed_attention.h), which training and scoring use. Letters:
+// B documents, T memory rows (padded), M memory width, D decoder width, H heads, E = D / H, S queries.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -24,9 +23,8 @@ struct MemoryBatch {
   bool padded() const;
 };
 
-// Projects K and V of a layer at its first use and holds them, 2 D elements a row and layer: for decoding,
-// and for training where they are to be kept for the backward pass. No attention dropout: the library's fused
-// attention takes none.
+// Projects K and V of a layer at its first use and holds them, 2 D elements a row and layer. Evaluation only,
+// as the library's fused attention takes no dropout.
 class HeldCrossAttention : public nn::CrossAttention {
  public:
   explicit HeldCrossAttention(MemoryBatch memory);
@@ -41,26 +39,6 @@ class HeldCrossAttention : public nn::CrossAttention {
   MemoryBatch memory_;
   at::Tensor mask_B11T_;  // bool, true where attended; undefined where nothing is padded
   std::unordered_map<int64_t, Projected> layers_;
-};
-
-struct StatesGradient;
-
-// Projects K and V block by block and folds them in with an online softmax; its backward pass does so again.
-// No layer's K or V is ever held for all T.
-class StreamedCrossAttention : public nn::CrossAttention {
- public:
-  // states_gradient: where the gradient of the memory goes; null: without any gradient. block_rows: memory
-  // rows at a time; 0 is rows_of_a_block().
-  explicit StreamedCrossAttention(MemoryBatch memory,
-                                  std::shared_ptr<StatesGradient> states_gradient = nullptr,
-                                  int64_t block_rows = 0);
-  at::Tensor attend(int64_t layer, const at::Tensor& query_BSD, const nn::CrossProjection& projection,
-                    const nn::Dropout& dropout) override;
-
- private:
-  MemoryBatch memory_;
-  std::shared_ptr<StatesGradient> states_gradient_;
-  int64_t block_rows_;
 };
 
 // For decoding, a few queries at a time: the first `held_layers` layers hold keys and values, packed for

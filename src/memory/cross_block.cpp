@@ -12,21 +12,19 @@ namespace precis::memory {
 
 namespace {
 
-// [n] += d, in the sum's type; the first d becomes the sum.
-void add_up(at::Tensor& sum, const at::Tensor& d) {
-  if (sum.defined()) {
-    sum.add_(d);
-  } else {
-    sum = d;
-  }
+at::Tensor& gradient_of(const at::Tensor& parameter) {
+  at::Tensor& gradient = at::Tensor(parameter).mutable_grad();
+  if (!gradient.defined()) gradient = at::zeros_like(parameter);
+  return gradient;
 }
 
-// a' b, added to `sum`: in the type of both where that is the sum's, else added up in the sum's.
-void add_product(at::Tensor& sum, const at::Tensor& a_RD, const at::Tensor& b_RM, at::ScalarType type) {
-  if (sum.defined() && a_RD.scalar_type() == sum.scalar_type()) {
+// a' b, added to the parameter's gradient: in one product where the types are one, else in the gradient's.
+void add_product(const at::Tensor& parameter, const at::Tensor& a_RD, const at::Tensor& b_RM) {
+  at::Tensor& sum = gradient_of(parameter);
+  if (a_RD.scalar_type() == sum.scalar_type()) {
     sum.addmm_(a_RD.t(), b_RM);
   } else {
-    add_up(sum, at::mm(a_RD.t(), b_RM).to(type));
+    sum.add_(at::mm(a_RD.t(), b_RM));
   }
 }
 
@@ -64,7 +62,7 @@ at::Tensor from_heads(const at::Tensor& x_NtE, int64_t heads) {
 
 CrossQueries::CrossQueries(const at::Tensor& query_BSD, int64_t heads, std::vector<int64_t> rows_B,
                            const nn::Dropout& dropout, int64_t layer)
-    : heads(heads), rows_B(std::move(rows_B)) {
+    : products(query_BSD.scalar_type()), heads(heads), rows_B(std::move(rows_B)) {
   const double width = static_cast<double>(query_BSD.size(2) / heads);
   query_NSE = to_heads(query_BSD, heads).mul(1.0 / std::sqrt(width));
   if (dropout.rows.empty() || dropout.attention == 0) return;
@@ -114,24 +112,23 @@ ScoreGradients score_gradients(const CrossQueries& queries, const QueryGradients
 }
 
 KeysAndValues::KeysAndValues(const at::Tensor& states_BtM, const nn::CrossProjection& projection)
-    : key_NtE(to_heads(nn::linear(states_BtM, projection.key_weight_DM, projection.key_bias_D),
-                       projection.heads)),
-      value_NtE(to_heads(nn::linear(states_BtM, projection.value_weight_DM, projection.value_bias_D),
-                         projection.heads)) {}
+    : key_BtD(nn::linear(states_BtM, projection.key_weight_DM, projection.key_bias_D)),
+      value_BtD(nn::linear(states_BtM, projection.value_weight_DM, projection.value_bias_D)),
+      heads_(projection.heads) {}
 
 at::Tensor ProjectionGradient::add(const at::Tensor& states_RM, const at::Tensor& d_key_RD,
-                                   const at::Tensor& d_value_RD, const nn::CrossProjection& projection) {
-  const at::ScalarType sums = d_key_RD.scalar_type();
+                                   const at::Tensor& d_value_RD) const {
+  const at::NoGradGuard no_grad;
   const bool widened = nn::widens_bfloat16(states_RM.scalar_type(), states_RM.device());
-  const at::ScalarType products = widened ? sums : states_RM.scalar_type();
+  const at::ScalarType products = widened ? d_key_RD.scalar_type() : states_RM.scalar_type();
   const at::Tensor states = states_RM.to(products);
   const at::Tensor d_key = d_key_RD.to(products), d_value = d_value_RD.to(products);
-  add_product(key_DM, d_key, states, sums);
-  add_product(value_DM, d_value, states, sums);
-  if (projection.key_bias_D.defined()) add_up(key_bias_D, d_key_RD.sum(0));
-  if (projection.value_bias_D.defined()) add_up(value_bias_D, d_value_RD.sum(0));
-  at::Tensor d_states = at::mm(d_key, projection.key_weight_DM.to(products));
-  return d_states.addmm_(d_value, projection.value_weight_DM.to(products));
+  add_product(projection_.key_weight_DM, d_key, states);
+  add_product(projection_.value_weight_DM, d_value, states);
+  if (projection_.key_bias_D.defined()) gradient_of(projection_.key_bias_D).add_(d_key_RD.sum(0));
+  if (projection_.value_bias_D.defined()) gradient_of(projection_.value_bias_D).add_(d_value_RD.sum(0));
+  at::Tensor d_states_RM = at::mm(d_key, projection_.key_weight_DM.to(products));
+  return d_states_RM.addmm_(d_value, projection_.value_weight_DM.to(products));
 }
 
 }  // namespace precis::memory

@@ -25,7 +25,8 @@ void rule_out_padding(at::Tensor scores_BHSt, const std::vector<int64_t>& rows_B
 
 // One layer's queries of some documents, and the dropout of their probabilities.
 struct CrossQueries {
-  at::Tensor query_NSE;  // times 1 / sqrt(E), in the type of scores
+  at::Tensor query_NSE;                  // times 1 / sqrt(E), in the type of scores
+  at::ScalarType products = at::kFloat;  // the queries' own type, which keys and values are made in
   int64_t heads = 0;
   std::vector<int64_t> rows_B;  // memory rows of each document
   double dropout = 0.0;
@@ -63,22 +64,32 @@ ScoreGradients score_gradients(const CrossQueries& queries, const QueryGradients
 at::Tensor to_heads(const at::Tensor& x_BtD, int64_t heads);
 at::Tensor from_heads(const at::Tensor& x_NtE, int64_t heads);
 
+// Keys and values of a block, [B, t, D] each, in the states' type.
 struct KeysAndValues {
-  at::Tensor key_NtE, value_NtE;
+  struct Heads {
+    at::Tensor key_NtE, value_NtE;  // in the type of scores
+  };
 
+  at::Tensor key_BtD, value_BtD;
+  int64_t heads_ = 0;
+
+  KeysAndValues() = default;
   KeysAndValues(const at::Tensor& states_BtM, const nn::CrossProjection& projection);
+  Heads heads() const { return {to_heads(key_BtD, heads_), to_heads(value_BtD, heads_)}; }
 };
 
-// The gradient of the keys' and values' projection, added up over blocks in the type of scores.
+// Adds up the gradient of the keys' and values' projection in the parameters' `.grad`, which is made where
+// there is none.
 class ProjectionGradient {
  public:
-  // Gradients that are there already, or undefined: they are made at the first block.
-  at::Tensor key_DM, key_bias_D, value_DM, value_bias_D;
+  explicit ProjectionGradient(const nn::CrossProjection& projection) : projection_(projection) {}
 
-  // Adds what rows [R, M] of the memory with gradients [R, D] of their keys and values give, and returns the
-  // rows' own gradient [R, M]. Products are made in the states' type.
-  at::Tensor add(const at::Tensor& states_RM, const at::Tensor& d_key_RD, const at::Tensor& d_value_RD,
-                 const nn::CrossProjection& projection);
+  // Of rows [R, M] of the memory, by the gradients [R, D] of their keys and values, in the type of scores.
+  // Returns the rows' own gradient [R, M]. Products are made in the states' type.
+  at::Tensor add(const at::Tensor& states_RM, const at::Tensor& d_key_RD, const at::Tensor& d_value_RD) const;
+
+ private:
+  nn::CrossProjection projection_;
 };
 
 }  // namespace precis::memory

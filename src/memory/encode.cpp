@@ -36,15 +36,6 @@ at::Tensor encode_windows(const models::BartModel& model, const DocumentPack& pa
   return states_WCM.flatten(0, 1).index_select(0, windows.from_R);
 }
 
-MemoryBatch empty_memory(const models::BartModel& model, const DocumentPack& pack) {
-  const auto options = at::TensorOptions().dtype(model.activation_type()).device(model.device());
-  return {at::zeros({pack.size(), pack.max_rows, model.config().d_model}, options), pack.rows_B};
-}
-
-void put(const MemoryBatch& memory, const at::Tensor& states_RM, const EncoderPack& windows) {
-  memory.states_BTM.flatten(0, 1).index_copy_(0, windows.to_R, states_RM);
-}
-
 }  // namespace
 
 nn::Dropout StepDropout::windows(const DocumentPack& pack, const EncoderPack& windows) const {
@@ -71,22 +62,23 @@ MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack
   const at::NoGradGuard no_grad;
   int64_t total = 0, done = 0;
   for (const auto& windows : pack.windows_B) total += static_cast<int64_t>(windows.size());
-  const MemoryBatch memory = empty_memory(model, pack);
+  const auto options = at::TensorOptions().dtype(model.activation_type()).device(model.device());
+  const at::Tensor states_BTM = at::zeros({pack.size(), pack.max_rows, model.config().d_model}, options);
   const WindowPacks calls(pack);
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
     const EncoderPack windows = call_of(model, calls, call);
-    put(memory, encode_windows(model, pack, windows, dropout), windows);
+    states_BTM.flatten(0, 1).index_copy_(0, windows.to_R, encode_windows(model, pack, windows, dropout));
     done += static_cast<int64_t>(windows.lengths_W.size());
     if (progress) progress(done, total);
   }
-  return memory;
+  return {states_BTM, pack.rows_B};
 }
 
-EncodedPack encode_for_training(const models::BartModel& model, const DocumentPack& pack,
-                                const StepDropout& dropout, int64_t retained_positions,
-                                const StopToken* stop) {
-  EncodedPack encoded{.memory = empty_memory(model, pack), .graphs = {}};
+std::vector<at::Tensor> encode_for_training(const models::BartModel& model, const DocumentPack& pack,
+                                            const StepDropout& dropout, int64_t retained_positions,
+                                            StatesStore& states, const StopToken* stop) {
+  std::vector<at::Tensor> graphs;
   const WindowPacks calls(pack);
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
@@ -95,15 +87,15 @@ EncodedPack encode_for_training(const models::BartModel& model, const DocumentPa
     retained_positions = retain ? retained_positions - calls.positions(call) : 0;
     const at::AutoGradMode with_graph(retain);
     const at::Tensor states_RM = encode_windows(model, pack, windows, dropout);
-    if (retain) encoded.graphs.push_back(states_RM);
-    put(encoded.memory, states_RM.detach(), windows);
+    if (retain) graphs.push_back(states_RM);
+    states.put(states_RM.detach(), windows);
   }
-  return encoded;
+  return graphs;
 }
 
 void backward_through_windows(const models::BartModel& model, const DocumentPack& pack,
                               const StepDropout& dropout, std::vector<at::Tensor> graphs,
-                              MemoryGradient& gradient, const StopToken* stop) {
+                              const MemoryGradient& gradient, const StopToken* stop) {
   const WindowPacks calls(pack);
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);

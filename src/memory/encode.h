@@ -11,6 +11,7 @@
 #include "memory/cross_attention.h"
 #include "memory/memory_gradient.h"
 #include "memory/packs.h"
+#include "memory/states_store.h"
 #include "models/bart/bart.h"
 #include "nn/dropout.h"
 
@@ -37,22 +38,17 @@ using EncodeProgress = std::function<void(int64_t done, int64_t total)>;
 MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack, const StepDropout& dropout,
                         const StopToken* stop = nullptr, const EncodeProgress& progress = {});
 
-// For training: the memory, and of the first encoder calls the graphs that were kept.
-struct EncodedPack {
-  MemoryBatch memory;
-  std::vector<at::Tensor> graphs;  // of a call: its kept rows [R, M]
-};
-
-// Keeps the graphs of the first encoder calls while they have at most `retained_positions` positions
-// together, padding included.
-EncodedPack encode_for_training(const models::BartModel& model, const DocumentPack& pack,
-                                const StepDropout& dropout, int64_t retained_positions,
-                                const StopToken* stop = nullptr);
+// For training: puts the states into `states`, and keeps the graphs of the first encoder calls while they
+// have at most `retained_positions` positions together, padding included. Returns those calls' kept rows [R,
+// M].
+std::vector<at::Tensor> encode_for_training(const models::BartModel& model, const DocumentPack& pack,
+                                            const StepDropout& dropout, int64_t retained_positions,
+                                            StatesStore& states, const StopToken* stop = nullptr);
 
 // Back-propagates the gradient of every window's rows, one encoder call at a time: through its graph where it
 // was kept, which is then given back, else encoding it again.
 void backward_through_windows(const models::BartModel& model, const DocumentPack& pack,
                               const StepDropout& dropout, std::vector<at::Tensor> graphs,
-                              MemoryGradient& gradient, const StopToken* stop = nullptr);
+                              const MemoryGradient& gradient, const StopToken* stop = nullptr);
 
 }  // namespace precis::memory

@@ -36,11 +36,11 @@ Way way_of(EncodeSchedule schedule) {
   return {schedule, schedule == EncodeSchedule::kKept ? kAllPositions : 0};
 }
 
-CrossMode cross_mode(EncodeSchedule schedule, bool attention_dropout) {
+CrossMode cross_mode(EncodeSchedule schedule) {
   switch (schedule) {
     case EncodeSchedule::kKept:
     case EncodeSchedule::kCached:
-      return attention_dropout ? CrossMode::kStreamed : CrossMode::kHeld;
+      return CrossMode::kHeld;
     case EncodeSchedule::kStreamed:
       return CrossMode::kStreamed;
     case EncodeSchedule::kTwoSweep:

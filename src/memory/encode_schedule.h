@@ -33,6 +33,7 @@ enum class CrossMode {
 struct Way {
   EncodeSchedule schedule = EncodeSchedule::kCached;  // never kAuto
   int64_t retained_positions = 0;  // of encoder calls, padding included, from the first call on
+  bool spilled = false;            // the encoder's states in a file
 };
 
 inline constexpr int64_t kAllPositions = std::numeric_limits<int64_t>::max();
@@ -40,7 +41,7 @@ inline constexpr int64_t kAllPositions = std::numeric_limits<int64_t>::max();
 // The schedule as its name says: kept retains all graphs, the others none. kAuto has no such way.
 Way way_of(EncodeSchedule schedule);
 
-// Held keys and values take no attention dropout. Throws Error{kUnsupported} for what is not built.
-CrossMode cross_mode(EncodeSchedule schedule, bool attention_dropout);
+// Throws Error{kUnsupported} for what is not built.
+CrossMode cross_mode(EncodeSchedule schedule);
 
 }  // namespace precis::memory

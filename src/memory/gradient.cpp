@@ -70,8 +70,10 @@ std::vector<DocumentPack> packs_of(const models::BartModel& model, const std::ve
 
 BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<Example>& examples,
                               const GradientOptions& options, const StopToken* stop) {
-  const bool attention_dropout = options.dropout.attention > 0;
-  const CostModel cost(model, options.window, attention_dropout);
+  const CostModel cost(model, {.window = options.window,
+                               .attention_dropout = options.dropout.attention > 0,
+                               .memory_type = options.memory_type,
+                               .may_spill = options.spill.has_value()});
   StepDropout dropout = options.dropout;
   dropout.document_keys.clear();
   BatchLoss loss;
@@ -84,17 +86,19 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
     const TargetBatch targets = target_batch(model, examples, pack);
     const PackShape shape = PackShape::of(pack, targets.input_ids_BS.size(1));
     const Way way = options.bytes ? cost.fastest(shape, *options.bytes) : options.way;
-    EncodedPack encoded = encode_for_training(model, pack, dropout, way.retained_positions, stop);
-    const std::unique_ptr<MemoryGradient> memory =
-        memory_gradient(cross_mode(way.schedule, attention_dropout), std::move(encoded.memory));
-    memory->back_propagate([&](nn::CrossAttention& attention) {
+    auto states = std::make_unique<StatesStore>(pack, model.config().d_model, cost.memory_type(),
+                                                model.device(), way.spilled ? options.spill : std::nullopt);
+    std::vector<at::Tensor> graphs =
+        encode_for_training(model, pack, dropout, way.retained_positions, *states, stop);
+    MemoryGradient memory(cross_mode(way.schedule), pack, model.activation_type(), std::move(states));
+    memory.back_propagate([&](nn::CrossAttention& attention) {
       const nn::TokenLoss tokens =
           decode_loss(model, targets, attention, dropout.decoder(pack), options.label_smoothing);
       loss.nll_sum += tokens.nll_N.sum(at::kDouble).item<double>();
       loss.target_tokens += tokens.nll_N.size(0);
       return tokens.objective.mul(options.weight);
     });
-    backward_through_windows(model, pack, dropout, std::move(encoded.graphs), *memory, stop);
+    backward_through_windows(model, pack, dropout, std::move(graphs), memory, stop);
   }
   return loss;
 }
@@ -102,7 +106,7 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
 std::vector<DocumentLoss> pack_losses(const models::BartModel& model, const std::vector<Example>& examples,
                                       const DocumentPack& pack, const MemoryBatch& memory) {
   const at::NoGradGuard no_grad;
-  StreamedCrossAttention attention(memory);
+  StreamedCrossAttention attention(MemorySource::of(memory));
   const at::Tensor nll_N = decode_loss(model, target_batch(model, examples, pack), attention, {}, 0.0)
                                .nll_N.to(at::kCPU, at::kDouble);
   const double* nll = nll_N.const_data_ptr<double>();

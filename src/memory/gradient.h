@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ struct GradientOptions {
   Way way;  // how it is computed; never the schedule kAuto
   // Given: each pack of documents is computed in the fastest way within so many bytes instead (cost.h).
   std::optional<int64_t> bytes;
+  std::optional<at::ScalarType> memory_type;   // of the stored states; null: the products'
+  std::optional<std::filesystem::path> spill;  // where states may go that the bytes leave no room for
   int64_t window = 1024;
   double label_smoothing = 0.0;
   // The gradient is that of weight * (sum of the tokens' objective): 1 / target tokens of the whole update.

@@ -1,23 +1,27 @@
 // The memory of a pack of documents in training: how the decoder attends to it, and how its gradient comes
-// back to the windows it was made of. One class a way; all give the same gradient (methods: CachED, The
-// dial). Letters: B documents, T memory rows, M memory width, R kept rows of an encoder call.
+// back to the windows it was made of. Every mode gives the same gradient (methods: CachED, The dial).
+// Letters: B documents, T memory rows, M memory width, R kept rows of an encoder call.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <functional>
 #include <memory>
+#include <vector>
 
-#include "memory/cross_attention.h"
 #include "memory/encode_schedule.h"
 #include "memory/packs.h"
+#include "memory/states_store.h"
+#include "memory/streamed_attention.h"
 #include "nn/cross_attention.h"
 
 namespace precis::memory {
 
 class MemoryGradient {
  public:
-  virtual ~MemoryGradient() = default;
+  // `states` hold the memory of `pack`; `products` is the type that the decoder multiplies in.
+  MemoryGradient(CrossMode mode, const DocumentPack& pack, at::ScalarType products,
+                 std::unique_ptr<StatesStore> states);
 
   // Once, and first: decodes with what it gives `objective`, and back-propagates the scalar that comes of it.
   // The memory's states, keys and values are given back when it returns.
@@ -26,14 +30,17 @@ class MemoryGradient {
   // Of the objective by the states that an encoder call put into the memory, [R, M] in their type.
   // `states_RM` holds them, detached. What the keys' and values' projection gets from them is then in `.grad`
   // too.
-  virtual at::Tensor of(const at::Tensor& states_RM, const EncoderPack& windows) = 0;
+  at::Tensor of(const at::Tensor& states_RM, const EncoderPack& windows) const;
 
- protected:
-  // Takes the memory with it.
-  virtual std::unique_ptr<nn::CrossAttention> attention() = 0;
-  virtual void after_decoder() {}
+ private:
+  // The second sweep.
+  at::Tensor made_again(const at::Tensor& states_RM, const EncoderPack& windows) const;
+
+  std::vector<int64_t> rows_B_;
+  int64_t max_rows_;
+  std::unique_ptr<StatesStore> states_;
+  at::ScalarType stored_;
+  std::shared_ptr<CrossTape> tape_;
 };
-
-std::unique_ptr<MemoryGradient> memory_gradient(CrossMode mode, MemoryBatch memory);
 
 }  // namespace precis::memory

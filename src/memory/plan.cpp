@@ -16,7 +16,7 @@ namespace {
 // Elements of a pack that is scored and summarised, without any graph.
 int64_t validation_elements(const CostModel& cost, const models::BartConfig& config,
                             const PlanRequest& request, bool streamed) {
-  const PackShape pack = PackShape::largest(config, request.window, *request.validation);
+  const PackShape pack = PackShape::largest(config, request.cost.window, *request.validation);
   const int64_t encoder = encoder_call_elements(config, pack.call_positions);
   const int64_t loss = cost.block_elements(pack.longest_rows, pack.targets, /*with_gradients=*/false) +
                        pack.targets * (6 * config.d_model + 2 * config.decoder_ffn_dim) +
@@ -54,7 +54,8 @@ int64_t MemoryPlan::tensors() const {
 
 std::string MemoryPlan::describe() const {
   std::string text = std::string("memory plan, schedule ") + name(way.schedule) + ", largest pack " +
-                     std::to_string(shape.rows) + " memory rows\n";
+                     std::to_string(shape.rows) + " memory rows" +
+                     (way.spilled ? ", whose states go to a file\n" : "\n");
   char line[160];
   if (way.retained_positions > 0 && way.retained_positions < shape.positions) {
     std::snprintf(line, sizeof line, "  graphs retained of %ld of its %ld encoder positions\n",
@@ -82,7 +83,7 @@ std::string MemoryPlan::describe() const {
 }
 
 MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& request) {
-  const CostModel cost(model, request.window, request.attention_dropout);
+  const CostModel cost(model, request.cost);
   int64_t weights = 0;  // bytes
   for (const auto& [name, tensor] : model.parameters()) weights += static_cast<int64_t>(tensor.nbytes());
   const int64_t resident = resident_memory_bytes();
@@ -92,7 +93,7 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
 
   MemoryPlan plan;
   plan.budget = request.budget;
-  plan.shape = PackShape::largest(model.config(), request.window, request.training);
+  plan.shape = PackShape::largest(model.config(), request.cost.window, request.training);
   plan.throughout = {"throughout",
                      {{"program, libraries and data", std::max<int64_t>(0, resident - weights)},
                       {"weights", weights},
@@ -104,6 +105,8 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
     plan.way = cost.fastest(plan.shape, *plan.step_bytes);
   } else {
     plan.way = way_of(request.schedule);
+    plan.way.spilled = plan.way.schedule == EncodeSchedule::kTwoSweep && request.cost.may_spill &&
+                       request.budget && cost.bytes(plan.shape, plan.way) > room;
   }
   plan.flops = cost.flops(plan.shape, plan.way);
   plan.phases = cost.phases(plan.shape, plan.way);

@@ -22,13 +22,12 @@ struct PlanRequest {
   EncodeSchedule schedule = EncodeSchedule::kAuto;
   std::optional<int64_t>
       step_bytes;  // of an earlier plan: taken again under `auto` where there is room for it
-  int64_t window = 1024;
+  CostSettings cost;
   PlanData training;
   std::optional<PlanData> validation;
   std::optional<PlanGeneration> generation;  // of a validation that writes summaries
   int64_t optimizer_states = 2;              // tensors of the parameters' size that the optimiser keeps
-  bool attention_dropout = false;
-  std::optional<int64_t> budget;  // bytes
+  std::optional<int64_t> budget;             // bytes
 };
 
 // What comes on top of tensors of so many bytes: workspaces of the arithmetic library, and what the allocator

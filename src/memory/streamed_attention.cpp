@@ -19,22 +19,26 @@ using torch::autograd::variable_list;
 
 // What both passes need besides the tensors that autograd follows.
 struct Call : torch::CustomClassHolder {
-  MemoryBatch memory;
+  MemorySource memory;
   CrossQueries queries;
   nn::CrossProjection projection;
   int64_t block = 0;
-  std::shared_ptr<StatesGradient> states_gradient;
+  std::shared_ptr<CrossTape> tape;
+  std::vector<KeysAndValues> held;  // of each block
 
-  Call(MemoryBatch memory, CrossQueries queries, const nn::CrossProjection& projection)
+  Call(MemorySource memory, CrossQueries queries, const nn::CrossProjection& projection)
       : memory(std::move(memory)), queries(std::move(queries)), projection(projection) {}
 
-  // Calls visit(states of a block [B, t, M], its first row).
+  // Calls visit(a block's first row, its rows).
   template <typename Visit>
   void for_each_block(const Visit& visit) const {
-    const int64_t T = memory.states_BTM.size(1);
-    for (int64_t begin = 0; begin < T; begin += block) {
-      visit(memory.states_BTM.narrow(1, begin, std::min(block, T - begin)), begin);
+    for (int64_t begin = 0; begin < memory.max_rows; begin += block) {
+      visit(begin, std::min(block, memory.max_rows - begin));
     }
+  }
+
+  at::Tensor states(int64_t begin, int64_t rows) const {
+    return memory.read(begin, rows).to(queries.products);
   }
 };
 
@@ -42,77 +46,73 @@ struct Attended {
   at::Tensor output_NSE, lse_NS1;
 };
 
-Attended attend(const Call& call) {
+Attended attend(Call& call) {
+  const bool hold = call.tape != nullptr && call.tape->mode == CrossMode::kHeld;
   OnlineSoftmax softmax;
-  call.for_each_block([&](const at::Tensor& states_BtM, int64_t begin) {
-    const KeysAndValues of(states_BtM, call.projection);
-    softmax.fold(call.queries.scores(of.key_NtE, begin), of.value_NtE,
-                 call.queries.dropout_factors(states_BtM.size(1), begin));
+  call.for_each_block([&](int64_t begin, int64_t rows) {
+    const KeysAndValues of(call.states(begin, rows), call.projection);
+    const KeysAndValues::Heads heads = of.heads();
+    softmax.fold(call.queries.scores(heads.key_NtE, begin), heads.value_NtE,
+                 call.queries.dropout_factors(rows, begin));
+    if (hold) call.held.push_back(of);
   });
   return {softmax.output(), softmax.lse()};
 }
 
 struct Function : torch::autograd::Function<Function> {
-  // Returns the context [B, S, D]. The projection is in `call` too: here it is what autograd follows.
+  // Returns the context [B, S, D]. The anchor is what makes the backward pass come here.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& query_BSD, const at::Tensor&,
-                            const at::Tensor&, const at::Tensor&, const at::Tensor&,
                             c10::intrusive_ptr<Call> call) {
     const auto [output_NSE, lse_NS1] = attend(*call);
     context->save_for_backward({output_NSE, lse_NS1});
-    context->saved_data["call"] = at::IValue::make_capsule(std::move(call));
-    context->saved_data["type"] = static_cast<int64_t>(query_BSD.scalar_type());
-    return from_heads(output_NSE, call_of(context).queries.heads).to(query_BSD.scalar_type());
+    context->saved_data["call"] = at::IValue::make_capsule(call);
+    return from_heads(output_NSE, call->queries.heads).to(query_BSD.scalar_type());
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const Call& call = call_of(context);
-    const auto type = static_cast<at::ScalarType>(context->saved_data["type"].toInt());
+    Call& call = *c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
     const variable_list saved = context->get_saved_variables();
     const at::Tensor gradient_NSE = to_heads(gradients[0], call.queries.heads);
     const QueryGradients of_queries{saved[1], gradient_NSE, gradient_NSE.mul(saved[0]).sum(-1, true)};
-    StatesGradient& states_gradient = *call.states_gradient;
-    ProjectionGradient of_projection;
+    CrossTape& tape = *call.tape;
+    const bool record = tape.mode == CrossMode::kTwoSweep;
+    ProjectionGradient of_projection(call.projection);
     at::Tensor d_query_NSE = at::zeros_like(gradient_NSE);
-    call.for_each_block([&](const at::Tensor& states_BtM, int64_t begin) {
-      const KeysAndValues of(states_BtM, call.projection);
+    size_t block = 0;
+    call.for_each_block([&](int64_t begin, int64_t rows) {
+      const at::Tensor states_BtM = call.states(begin, rows);
+      const KeysAndValues of = call.held.empty() ? KeysAndValues(states_BtM, call.projection)
+                                                 : std::exchange(call.held[block++], KeysAndValues());
+      const KeysAndValues::Heads heads = of.heads();
       const auto [dropped, d_scores] =
-          score_gradients(call.queries, of_queries, of.key_NtE, of.value_NtE, begin);
-      d_query_NSE.baddbmm_(d_scores, of.key_NtE);
-      if (!states_gradient.sum_BTM.defined()) return;
-      const auto rows = [&](const at::Tensor& d_NtE) {
+          score_gradients(call.queries, of_queries, heads.key_NtE, heads.value_NtE, begin);
+      d_query_NSE.baddbmm_(d_scores, heads.key_NtE);
+      if (record) return;
+      const auto rows_of = [&](const at::Tensor& d_NtE) {
         return from_heads(d_NtE, call.queries.heads).flatten(0, 1);
       };
       const at::Tensor d_states_RM = of_projection.add(
-          states_BtM.flatten(0, 1), rows(at::bmm(d_scores.transpose(1, 2), call.queries.query_NSE)),
-          rows(at::bmm(dropped.transpose(1, 2), gradient_NSE)), call.projection);
-      states_gradient.sum_BTM.narrow(1, begin, states_BtM.size(1)).add_(d_states_RM.view_as(states_BtM));
+          states_BtM.flatten(0, 1), rows_of(at::bmm(d_scores.transpose(1, 2), call.queries.query_NSE)),
+          rows_of(at::bmm(dropped.transpose(1, 2), gradient_NSE)));
+      tape.sum_BTM.narrow(1, begin, rows).add_(d_states_RM.view_as(states_BtM));
     });
-    if (!states_gradient.sum_BTM.defined()) {
-      states_gradient.layers.push_back({call.queries, of_queries, call.projection});
-    }
+    if (record) tape.layers.push_back({call.queries, of_queries, call.projection});
     const double scale = 1.0 / std::sqrt(static_cast<double>(d_query_NSE.size(2)));
-    const auto cast = [](const at::Tensor& gradient, const at::Tensor& like) {
-      return gradient.defined() ? gradient.to(like.scalar_type()) : gradient;
-    };
-    return {from_heads(d_query_NSE.mul_(scale), call.queries.heads).to(type),
-            cast(of_projection.key_DM, call.projection.key_weight_DM),
-            cast(of_projection.key_bias_D, call.projection.key_bias_D),
-            cast(of_projection.value_DM, call.projection.value_weight_DM),
-            cast(of_projection.value_bias_D, call.projection.value_bias_D),
+    return {from_heads(d_query_NSE.mul_(scale), call.queries.heads).to(call.queries.products), at::Tensor(),
             at::Tensor()};
-  }
-
-  static Call& call_of(AutogradContext* context) {
-    return *c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
   }
 };
 
 }  // namespace
 
-at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query_BSD,
+CrossTape::CrossTape(CrossMode mode, const at::Tensor& sum_BTM)
+    : mode(mode), sum_BTM(sum_BTM), anchor(at::zeros({})) {
+  anchor.requires_grad_(true);
+}
+
+at::Tensor streamed_attention(const MemorySource& memory, const at::Tensor& query_BSD,
                               const nn::CrossProjection& projection, const nn::Dropout& dropout,
-                              int64_t layer, int64_t block_rows,
-                              std::shared_ptr<StatesGradient> states_gradient) {
+                              int64_t layer, int64_t block_rows, std::shared_ptr<CrossTape> tape) {
   const auto call = [&] {
     const at::NoGradGuard no_grad;
     return c10::make_intrusive<Call>(
@@ -120,13 +120,21 @@ at::Tensor streamed_attention(const MemoryBatch& memory, const at::Tensor& query
   }();
   call->block =
       block_rows > 0 ? block_rows : rows_of_a_block(query_BSD.size(0) * query_BSD.size(1) * projection.heads);
-  call->states_gradient = std::move(states_gradient);
-  if (call->states_gradient == nullptr) {
+  call->tape = std::move(tape);
+  if (call->tape == nullptr) {
     const at::NoGradGuard no_grad;
     return from_heads(attend(*call).output_NSE, projection.heads).to(query_BSD.scalar_type());
   }
-  return Function::apply(query_BSD, projection.key_weight_DM, projection.key_bias_D,
-                         projection.value_weight_DM, projection.value_bias_D, call);
+  return Function::apply(query_BSD, call->tape->anchor, call);
+}
+
+StreamedCrossAttention::StreamedCrossAttention(MemorySource memory, std::shared_ptr<CrossTape> tape,
+                                               int64_t block_rows)
+    : memory_(std::move(memory)), tape_(std::move(tape)), block_rows_(block_rows) {}
+
+at::Tensor StreamedCrossAttention::attend(int64_t layer, const at::Tensor& query_BSD,
+                                          const nn::CrossProjection& projection, const nn::Dropout& dropout) {
+  return streamed_attention(memory_, query_BSD, projection, dropout, layer, block_rows_, tape_);
 }
 
 }  // namespace precis::memory

@@ -191,9 +191,6 @@ void check(TrainConfig& config, const std::string& where) {
   }
   require_built(config, "encoder.schedule", config.encoder.schedule,
                 {"auto", "kept", "cached", "streamed", "two_sweep"});
-  if (config.encoder.memory_dtype) {
-    require_built(config, "encoder.memory_dtype", *config.encoder.memory_dtype, {config.precision});
-  }
 }
 
 TrainConfig build(const YamlNode& file, const std::string& where, const std::vector<std::string>& overrides) {

@@ -41,6 +41,7 @@ struct TrainConfig {
     std::string schedule = "auto";
     std::optional<int64_t> memory_budget;  // bytes
     std::optional<std::string> memory_dtype;
+    std::optional<std::string> spill;  // a folder
   } encoder;
   struct Batch {
     int64_t documents = 1;

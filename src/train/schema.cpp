@@ -63,6 +63,20 @@ ConfigKey memory_dtype_key() {
   return make_optional(std::move(key), access);
 }
 
+ConfigKey spill_key() {
+  const auto access = [](auto& c) -> auto& { return c.encoder.spill; };
+  ConfigKey key{.name = "encoder.spill", .type = "a folder"};
+  key.doc =
+      "Where the encoder states go, in a file without a name, that the budget leaves no room for; null is "
+      "output.";
+  key.set = [=](TrainConfig& config, const Json& value) {
+    if (!value.is_string() || value.get_ref<const std::string&>().empty()) return false;
+    access(config) = value.get<std::string>();
+    return true;
+  };
+  return make_optional(std::move(key), access);
+}
+
 std::vector<ConfigKey> build_schema() {
   // What float32 holds, with room for products.
   const Interval rate{.low = 0, .high = 1e30}, eps{.low = 1e-30, .high = 1e30},
@@ -148,6 +162,7 @@ std::vector<ConfigKey> build_schema() {
           [](auto& c) -> auto& { return c.encoder.schedule; }),
       budget_key(),
       memory_dtype_key(),
+      spill_key(),
       integer(
           "batch.documents", 1, kGuarded, "Documents computed together.",
           [](auto& c) -> auto& { return c.batch.documents; }, kMostCounted),

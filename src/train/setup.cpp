@@ -125,6 +125,12 @@ Generation make_generation(const TrainConfig& config, const std::filesystem::pat
   }
 }
 
+std::optional<at::ScalarType> memory_type(const TrainConfig& config) {
+  if (!config.encoder.memory_dtype) return std::nullopt;
+  if (*config.encoder.memory_dtype == "float64") return at::kDouble;
+  return *config.encoder.memory_dtype == "float32" ? at::kFloat : at::kBFloat16;
+}
+
 OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config) {
   OptimizerOptions options;
   options.name = optimizer_name(config.name);
@@ -191,7 +197,10 @@ memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, cons
   memory::PlanRequest request;
   request.schedule = memory::parse_schedule(config.encoder.schedule);
   request.step_bytes = step_bytes;
-  request.window = setup.window;
+  request.cost = {.window = setup.window,
+                  .attention_dropout = dropout_rates(config, setup.model_config).attention > 0,
+                  .memory_type = memory_type(config),
+                  .may_spill = true};
   request.training = plan_data(setup.training, config.batch.documents);
   if (setup.validation) {
     request.validation = plan_data(*setup.validation, setup.validation->counts.examples);
@@ -202,7 +211,6 @@ memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, cons
     }
   }
   request.optimizer_states = state_tensors(optimizer_options(config.optimizer).name);
-  request.attention_dropout = dropout_rates(config, setup.model_config).attention > 0;
   request.budget = config.encoder.memory_budget;
   return memory::plan_memory(model, request);
 }

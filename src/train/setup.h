@@ -58,6 +58,9 @@ memory::StepDropout dropout_rates(const TrainConfig& config, const models::BartC
 Generation make_generation(const TrainConfig& config, const std::filesystem::path& start,
                            const models::BartConfig& model, const LogSink& sink);
 
+// The type of the stored encoder states.
+std::optional<at::ScalarType> memory_type(const TrainConfig& config);
+
 OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config);
 
 // Under `auto` a resumed run's steps take no more than they did, `step_bytes`, so that they are computed in

@@ -128,6 +128,7 @@ class Trainer {
     outcome.seconds = seconds();
     outcome.best = state_.best;
     outcome.checkpoint = saved_path_;
+    outcome.planned_bytes = plan_.total();
     return outcome;
   }
 
@@ -189,6 +190,8 @@ class Trainer {
     UpdateOptions options;
     options.gradient.way = plan_.way;
     options.gradient.bytes = plan_.step_bytes;
+    options.gradient.memory_type = memory_type(config_);
+    options.gradient.spill = config_.encoder.spill ? fs::path(*config_.encoder.spill) : folder_;
     options.gradient.window = setup_.window;
     options.gradient.label_smoothing = config_.label_smoothing;
     options.gradient.dropout = dropout_;

@@ -55,6 +55,7 @@ struct TrainOutcome {
   bool stopped_early = false;  // by early_stopping
   std::optional<BestSoFar> best;
   std::filesystem::path checkpoint;  // the last one; empty after a dry run
+  int64_t planned_bytes = 0;         // of memory
 };
 
 // Trains, or goes on, until the configured end. Where a stop is requested or a loss is not finite, the state

@@ -30,6 +30,8 @@ Case make_case(at::ScalarType type) {
   return made;
 }
 
+MemorySource source_of(const Case& c) { return MemorySource::of({c.states.detach(), c.rows}); }
+
 // Keys and values are made in the inputs' own type, all else in `type`.
 at::Tensor plain(const Case& c, at::ScalarType type) {
   const auto project = [&](const at::Tensor& weight, const at::Tensor& bias) {
@@ -68,27 +70,30 @@ TEST(CrossAttention, StreamedInBlocksEqualsTheDefinition) {
   const at::Tensor want = plain(c);
   const std::vector<at::Tensor> want_gradients = gradients(want, c);
   for (const int64_t block : {0, 1, 4, 9, 22, 23, 100}) {
-    const auto of_states = std::make_shared<StatesGradient>();
-    of_states->sum_BTM = at::ones_like(c.states);  // added to
-    StreamedCrossAttention streamed({c.states.detach(), c.rows}, of_states, block);
-    const at::Tensor got = streamed.attend(0, c.query, c.projection(), {});
-    EXPECT_LT((got - want).abs().max().item<double>(), 1e-13);
-    std::vector<at::Tensor> got_gradients =
-        torch::autograd::grad({(got * c.weight).sum()}, {c.query, c.key, c.key_bias, c.value, c.value_bias});
-    got_gradients.insert(got_gradients.begin() + 1, of_states->sum_BTM - 1);
-    expect_near(got_gradients, want_gradients);
+    for (const CrossMode mode : {CrossMode::kHeld, CrossMode::kStreamed}) {
+      const auto tape = std::make_shared<CrossTape>(mode, at::ones_like(c.states));  // added to
+      StreamedCrossAttention streamed(source_of(c), tape, block);
+      const at::Tensor got = streamed.attend(0, c.query, c.projection(), {});
+      EXPECT_LT((got - want).abs().max().item<double>(), 1e-13);
+      std::vector<at::Tensor> got_gradients{torch::autograd::grad({(got * c.weight).sum()}, {c.query})[0],
+                                            tape->sum_BTM - 1};
+      for (const at::Tensor& parameter : {c.key, c.key_bias, c.value, c.value_bias}) {
+        got_gradients.push_back(parameter.grad());
+        at::Tensor(parameter).mutable_grad() = at::Tensor();
+      }
+      expect_near(got_gradients, want_gradients);
+    }
   }
 }
 
 TEST(CrossAttention, FirstSweepGivesTheQuerysGradientAndRecordsTheLayer) {
   const Case c = make_case(at::kDouble);
   const std::vector<at::Tensor> want = gradients(plain(c), c);
-  const auto record = std::make_shared<StatesGradient>();
-  const at::Tensor got =
-      streamed_attention({c.states.detach(), c.rows}, c.query, c.projection(), {}, 0, 4, record);
+  const auto tape = std::make_shared<CrossTape>(CrossMode::kTwoSweep, at::Tensor());
+  const at::Tensor got = streamed_attention(source_of(c), c.query, c.projection(), {}, 0, 4, tape);
   expect_near(torch::autograd::grad({(got * c.weight).sum()}, {c.query}), {want[0]});
-  ASSERT_EQ(record->layers.size(), 1);
-  EXPECT_FALSE(record->sum_BTM.defined());
+  EXPECT_EQ(tape->layers.size(), 1);
+  EXPECT_FALSE(c.key.grad().defined());
 }
 
 TEST(CrossAttention, AbsorbedEqualsTheDefinition) {
@@ -104,8 +109,7 @@ TEST(CrossAttention, AbsorbedEqualsTheDefinition) {
   Case longer = c;
   longer.states = c.states.repeat({1, 218, 1}).narrow(1, 0, 5000);
   longer.rows = {5000, 9};
-  const at::Tensor streamed =
-      streamed_attention({longer.states, longer.rows}, c.query, c.projection(), {}, 0, 5000);
+  const at::Tensor streamed = streamed_attention(source_of(longer), c.query, c.projection(), {}, 0, 5000);
   const at::Tensor got = absorbed_attention({longer.states, longer.rows}, c.query, c.projection());
   // Sums over 5,000 rows in another order.
   EXPECT_LT((got - streamed).abs().max().item<double>(), 1e-12);
@@ -114,7 +118,7 @@ TEST(CrossAttention, AbsorbedEqualsTheDefinition) {
 TEST(CrossAttention, DropoutDoesNotDependOnTheBlocks) {
   const Case c = make_case(at::kDouble);
   const nn::Dropout dropout{.attention = 0.3, .rows = {5, 6}};
-  const MemoryBatch memory{c.states, c.rows};
+  const MemorySource memory = source_of(c);
   const at::Tensor want = streamed_attention(memory, c.query, c.projection(), dropout, 1, 23);
   EXPECT_GT((want - plain(c)).abs().max().item<double>(), 1e-3);
   for (const int64_t block : {1, 4, 9}) {
@@ -125,7 +129,7 @@ TEST(CrossAttention, DropoutDoesNotDependOnTheBlocks) {
 
 TEST(CrossAttention, SixteenBitInputsAreScoredInFloat32) {
   const Case c = make_case(at::kBFloat16);
-  const at::Tensor got = streamed_attention({c.states, c.rows}, c.query, c.projection(), {}, 0, 23);
+  const at::Tensor got = streamed_attention(source_of(c), c.query, c.projection(), {}, 0, 23);
   EXPECT_EQ(got.scalar_type(), at::kBFloat16);
   // The result alone is rounded, by at most 2^-8; scores and probabilities in bfloat16 are off by more.
   const at::Tensor want = plain(c, at::kDouble);

@@ -2,12 +2,14 @@
 // float64; key biases, whose gradient is zero in exact arithmetic, below 1e-12 of it).
 #include "memory/gradient.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <map>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "memory/small_bart.h"
 
 namespace precis::memory {
@@ -206,6 +208,35 @@ TEST(Gradient, RetainedGraphsChangeNoBit) {
         EXPECT_TRUE(at::equal(gradient, want.at(name))) << name;
     }
   }
+}
+
+TEST(Gradient, StatesInAFileOrOfAnotherTypeChangeNothingElse) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = mixed_examples();
+  GradientOptions options{.window = 23};
+  options.dropout = {.hidden = 0.1, .attention = 0.2, .activation = 0.1, .seed = 3, .step = 8};
+  for (const std::optional<at::ScalarType> type :
+       {std::optional<at::ScalarType>(), std::optional(at::kFloat), std::optional(at::kBFloat16)}) {
+    options.memory_type = type;
+    options.way = way_of(EncodeSchedule::kCached);
+    accumulate_gradient(model, examples, options);
+    const Gradients want = collect(model);
+    for (const EncodeSchedule schedule : {EncodeSchedule::kStreamed, EncodeSchedule::kTwoSweep}) {
+      options.way = way_of(schedule);
+      accumulate_gradient(model, examples, options);
+      const Gradients in_memory = collect(model);
+      expect_equal(in_memory, want, 1e-10);
+      options.way.spilled = true;
+      options.spill = std::filesystem::temp_directory_path();
+      accumulate_gradient(model, examples, options);
+      for (const auto& [name, gradient] : collect(model))
+        EXPECT_TRUE(at::equal(gradient, in_memory.at(name)));
+    }
+  }
+  options.spill = "/proc/nowhere";
+  EXPECT_THAT(error_of([&] { accumulate_gradient(model, examples, options); }, ErrorKind::kIo),
+              ::testing::HasSubstr("/proc/nowhere"));
 }
 
 TEST(Gradient, WithinBytesIsTheSameGradient) {

@@ -48,7 +48,7 @@ TEST(MemoryPlan, IsNotBelowAndNotFarAboveWhatAStepHolds) {
     for (int64_t i = 0; i < c.documents; ++i) {
       examples.push_back(example(c.text, c.target - 2, static_cast<uint64_t>(i), c.query));
     }
-    const CostModel cost(model, c.window, c.attention_dropout > 0);
+    const CostModel cost(model, {.window = c.window, .attention_dropout = c.attention_dropout > 0});
     const PackShape shape =
         PackShape::largest(model.config(), c.window, {c.text, c.query, c.target, c.documents});
     const int64_t half = shape.positions / 2;
@@ -75,7 +75,7 @@ TEST(MemoryPlan, IsNotBelowAndNotFarAboveWhatAStepHolds) {
 
 PlanRequest long_document() {
   PlanRequest request;
-  request.window = 256;
+  request.cost.window = 256;
   request.training = {.longest_document = 100000, .longest_target = 100};
   return request;
 }
@@ -132,7 +132,7 @@ TEST(CostModel, ArithmeticIsThatOfTheMethodsTable) {
     config.d_model = width;
     config.encoder_layers = config.decoder_layers = 1;  // each adds the same
     config.encoder_ffn_dim = config.decoder_ffn_dim = 4 * width;
-    const CostModel cost(models::BartModel::initialize(config, 1, at::kFloat), 1024, false);
+    const CostModel cost(models::BartModel::initialize(config, 1, at::kFloat), {.window = 1024});
     const PackShape shape{.longest_rows = 1 << 24,
                           .rows = 1 << 24,
                           .positions = 1 << 24,

@@ -174,8 +174,9 @@ def test_layerdrop_and_unbuilt_schedules_are_refused(world, tmp_path):
     write_model(tmp_path / "model", positions=64, encoder_layerdrop=0.1)
     done = train(tmp_path, config_of(world, tmp_path / "out"), f"model={tmp_path / 'model'}", expect=2)
     assert "encoder_layerdrop" in done.stderr
-    done = train(tmp_path, config_of(world, tmp_path / "out"), "encoder.schedule=two_sweep", expect=2)
-    assert "not built" in done.stderr and "two_sweep" in done.stderr
+    done = train(tmp_path, config_of(world, tmp_path / "out"), "encoder.schedule=layer_synchronous",
+                 expect=2)
+    assert "not built" in done.stderr and "layer_synchronous" in done.stderr
 
 
 @pytest.mark.parametrize("row, code, words", [

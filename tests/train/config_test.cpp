@@ -163,11 +163,7 @@ TEST(Config, WhatIsNotBuiltIsRefused) {
   EXPECT_THAT(refusal("objective: reconstruct\n", {}, ErrorKind::kUnsupported), HasSubstr("not built yet"));
   EXPECT_THAT(refusal("objective: reconstruct\n", {}, ErrorKind::kUnsupported),
               HasSubstr("c.yaml:4: objective"));
-  for (const char* schedule : {"two_sweep", "layer_synchronous"}) {
-    refusal("", {std::string("encoder.schedule=") + schedule}, ErrorKind::kUnsupported);
-  }
-  refusal("encoder: {memory_dtype: bfloat16}\n", {}, ErrorKind::kUnsupported);
-  EXPECT_EQ(parse("encoder: {memory_dtype: float32}\n").encoder.memory_dtype, "float32");
+  refusal("", {"encoder.schedule=layer_synchronous"}, ErrorKind::kUnsupported);
 }
 
 TEST(Config, AnObjectiveRefusesWhatItHasNoUseFor) {
