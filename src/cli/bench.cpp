@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/bytes.h"
 #include "base/memory_use.h"
 #include "cli/program.h"
 #include "generate/generate.h"
@@ -18,6 +19,7 @@
 #include "memory/cross_attention.h"
 #include "memory/encode.h"
 #include "memory/packs.h"
+#include "memory/plan.h"
 #include "models/model_files.h"
 #include "text/tokenizer.h"
 #include "train/update.h"
@@ -40,6 +42,7 @@ struct BenchOptions {
   int64_t num_beams = 4;
   int64_t train_source_tokens = 8192;
   std::optional<int64_t> train_target_tokens;
+  std::string train_schedule = "auto";
   int64_t repeats = 3;
   std::string format = "text";
 };
@@ -211,6 +214,17 @@ Figure train_step(const BenchOptions& options) {
   const train::UpdateDocuments documents = train::documents_of(examples);
   train::UpdateOptions update;
   update.gradient.window = model.config().max_position_embeddings;
+  memory::PlanRequest request{.schedule = memory::parse_schedule(options.train_schedule)};
+  request.cost.window = update.gradient.window;
+  request.training = {.longest_document = options.train_source_tokens, .longest_target = target};
+  if (!options.common.memory_budget.empty()) {
+    request.budget = parse_bytes(options.common.memory_budget, "--memory-budget", ErrorKind::kUsage);
+  }
+  const memory::MemoryPlan plan = memory::plan_memory(model, request);
+  memory::check_budget(plan);
+  log(log_sink(), LogLevel::kInfo, plan.describe());
+  update.gradient.way = plan.way;
+  update.gradient.bytes = plan.step_bytes;
   update.clip_norm = 1.0;
   update.learning_rate = 1e-5;
   Figure figure{"train", "s/step"};
@@ -236,7 +250,8 @@ Figure tokenize(const BenchOptions& options) {
 
 void bench(const BenchOptions& options) {
   apply_common_options(options.common);
-  refuse_memory_budget(options.common, "bench");
+  const bool trains_alone = options.tasks == std::vector<std::string>{"train"};
+  if (!trains_alone) refuse_memory_budget(options.common, "bench");
   refuse_cuda(options.common, "bench");
   Json figures = Json::array();
   std::unique_ptr<Bench> model;
@@ -306,6 +321,9 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   count("--train-target-tokens", options->train_target_tokens, 1, kMostTokens,
         "train: tokens of its summary (default: 128, or what the decoder has positions for)");
+  command->add_option("--train-schedule", options->train_schedule, "train: encoder.schedule")
+      ->check(CLI::IsMember({"auto", "kept", "cached", "streamed", "two_sweep"}))
+      ->capture_default_str();
   count("--repeats", options->repeats, 1, 1'000'000, "Runs of each task after a first one; the median counts")
       ->capture_default_str();
   command->add_option("--format", options->format, "How the figures are printed")
