@@ -7,6 +7,11 @@ find_package(yaml-cpp REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(ICU REQUIRED COMPONENTS uc)
+find_package(Threads REQUIRED)
+# Ranks: optional. Without it a program runs alone.
+set(MPI_CXX_SKIP_MPICXX TRUE)  # its C interface alone
+find_package(MPI COMPONENTS CXX)
+set(PRECIS_MPI ${MPI_CXX_FOUND})
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 if(PRECIS_TESTS)

@@ -17,6 +17,7 @@ enum class ErrorKind {
   kModel,        // missing or malformed model, tokenizer or checkpoint
   kIo,           // output not writable, disk full, read error on an open file
   kOutOfMemory,
+  kRankLost,     // another rank of the run that has ended or does not answer
   kNonFinite,    // non-finite or diverged
   kInterrupted,  // SIGINT, state saved
   kTerminated,   // SIGTERM, state saved
@@ -24,9 +25,10 @@ enum class ErrorKind {
 
 // All of them, in the order of their exit codes.
 inline constexpr ErrorKind kErrorKinds[] = {
-    ErrorKind::kInternal,    ErrorKind::kUsage,     ErrorKind::kConfig,      ErrorKind::kBudget,
-    ErrorKind::kUnsupported, ErrorKind::kData,      ErrorKind::kModel,       ErrorKind::kIo,
-    ErrorKind::kOutOfMemory, ErrorKind::kNonFinite, ErrorKind::kInterrupted, ErrorKind::kTerminated};
+    ErrorKind::kInternal,    ErrorKind::kUsage,    ErrorKind::kConfig,    ErrorKind::kBudget,
+    ErrorKind::kUnsupported, ErrorKind::kData,     ErrorKind::kModel,     ErrorKind::kIo,
+    ErrorKind::kOutOfMemory, ErrorKind::kRankLost, ErrorKind::kNonFinite, ErrorKind::kInterrupted,
+    ErrorKind::kTerminated};
 
 // 0 is never returned.
 int exit_code(ErrorKind kind);

@@ -28,6 +28,7 @@ constexpr KindRow kKinds[] = {
     {ErrorKind::kModel, "model", 4, "a model, tokenizer or checkpoint that is missing or malformed"},
     {ErrorKind::kIo, "io", 5, "an output that can't be written, a full disk, a read error"},
     {ErrorKind::kOutOfMemory, "out_of_memory", 5, "memory that is used up"},
+    {ErrorKind::kRankLost, "rank_lost", 5, "another rank of a run that has ended or does not answer"},
     {ErrorKind::kNonFinite, "non_finite", 6,
      "a loss, a weight or a score of a next token that is not finite"},
     {ErrorKind::kInterrupted, "interrupted", 130, "after SIGINT, with the state saved"},

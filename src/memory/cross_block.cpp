@@ -61,8 +61,11 @@ at::Tensor from_heads(const at::Tensor& x_NtE, int64_t heads) {
 }
 
 CrossQueries::CrossQueries(const at::Tensor& query_BSD, int64_t heads, std::vector<int64_t> rows_B,
-                           const nn::Dropout& dropout, int64_t layer)
-    : products(query_BSD.scalar_type()), heads(heads), rows_B(std::move(rows_B)) {
+                           std::vector<int64_t> first_row_B, const nn::Dropout& dropout, int64_t layer)
+    : products(query_BSD.scalar_type()),
+      heads(heads),
+      rows_B(std::move(rows_B)),
+      first_row_B(std::move(first_row_B)) {
   const double width = static_cast<double>(query_BSD.size(2) / heads);
   query_NSE = to_heads(query_BSD, heads).mul(1.0 / std::sqrt(width));
   if (dropout.rows.empty() || dropout.attention == 0) return;
@@ -75,6 +78,7 @@ CrossQueries CrossQueries::document(int64_t b) const {
   CrossQueries result = *this;
   result.query_NSE = query_NSE.narrow(0, b * heads, heads);
   result.rows_B = {rows_B[static_cast<size_t>(b)]};
+  result.first_row_B = {first_row_B[static_cast<size_t>(b)]};
   if (!keys_B.empty()) result.keys_B = {keys_B[static_cast<size_t>(b)]};
   return result;
 }
@@ -88,9 +92,14 @@ at::Tensor CrossQueries::scores(const at::Tensor& key_NtE, int64_t begin) const 
 
 at::Tensor CrossQueries::dropout_factors(int64_t t, int64_t begin) const {
   if (dropout == 0) return at::Tensor();
-  const int64_t B = static_cast<int64_t>(rows_B.size()), S = query_NSE.size(1);
-  return nn::dropout_factors({B, heads, S, t}, dropout, keys_B, site, begin, query_NSE.options())
-      .view({B * heads, S, t});
+  const int64_t S = query_NSE.size(1);
+  std::vector<at::Tensor> factors;
+  for (size_t b = 0; b < rows_B.size(); ++b) {
+    factors.push_back(nn::dropout_factors({1, heads, S, t}, dropout, {keys_B[b]}, site,
+                                          first_row_B[b] + begin, query_NSE.options())
+                          .view({heads, S, t}));
+  }
+  return factors.size() == 1 ? factors.front() : at::cat(factors);
 }
 
 QueryGradients QueryGradients::document(int64_t b, int64_t heads) const {

@@ -28,13 +28,14 @@ struct CrossQueries {
   at::Tensor query_NSE;                  // times 1 / sqrt(E), in the type of scores
   at::ScalarType products = at::kFloat;  // the queries' own type, which keys and values are made in
   int64_t heads = 0;
-  std::vector<int64_t> rows_B;  // memory rows of each document
+  std::vector<int64_t> rows_B;       // memory rows of each document
+  std::vector<int64_t> first_row_B;  // of these in the whole document's memory: dropout goes by it
   double dropout = 0.0;
   std::vector<uint64_t> keys_B;  // of the dropout
   uint64_t site = 0;
 
   CrossQueries(const at::Tensor& query_BSD, int64_t heads, std::vector<int64_t> rows_B,
-               const nn::Dropout& dropout, int64_t layer);
+               std::vector<int64_t> first_row_B, const nn::Dropout& dropout, int64_t layer);
   // Of document b alone; views.
   CrossQueries document(int64_t b) const;
   // [N, S, t] of the block that starts at memory row `begin`, -inf at rows that are not a document's own.

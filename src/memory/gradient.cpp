@@ -74,14 +74,16 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
                                .attention_dropout = options.dropout.attention > 0,
                                .memory_type = options.memory_type,
                                .may_spill = options.spill.has_value()});
+  parallel::Communicator& ranks = options.ranks == nullptr ? parallel::one_rank() : *options.ranks;
   StepDropout dropout = options.dropout;
   dropout.document_keys.clear();
   BatchLoss loss;
   for (const Example& example : examples) {
     dropout.document_keys.push_back(example.key);
-    loss.source_tokens += static_cast<int64_t>(example.document.text.size());
+    if (ranks.leads()) loss.source_tokens += static_cast<int64_t>(example.document.text.size());
   }
-  for (const DocumentPack& pack : packs_of(model, examples, options.window)) {
+  for (const DocumentPack& whole : packs_of(model, examples, options.window)) {
+    const DocumentPack pack = part_of(whole, ranks.rank(), ranks.size());
     throw_if_stopped(stop);
     const TargetBatch targets = target_batch(model, examples, pack);
     const PackShape shape = PackShape::of(pack, targets.input_ids_BS.size(1));
@@ -90,12 +92,14 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
                                                 model.device(), way.spilled ? options.spill : std::nullopt);
     std::vector<at::Tensor> graphs =
         encode_for_training(model, pack, dropout, way.retained_positions, *states, stop);
-    MemoryGradient memory(cross_mode(way.schedule), pack, model.activation_type(), std::move(states));
+    MemoryGradient memory(cross_mode(way.schedule), pack, model.activation_type(), std::move(states), ranks);
     memory.back_propagate([&](nn::CrossAttention& attention) {
       const nn::TokenLoss tokens =
           decode_loss(model, targets, attention, dropout.decoder(pack), options.label_smoothing);
-      loss.nll_sum += tokens.nll_N.sum(at::kDouble).item<double>();
-      loss.target_tokens += tokens.nll_N.size(0);
+      if (ranks.leads()) {
+        loss.nll_sum += tokens.nll_N.sum(at::kDouble).item<double>();
+        loss.target_tokens += tokens.nll_N.size(0);
+      }
       return tokens.objective.mul(options.weight);
     });
     backward_through_windows(model, pack, dropout, std::move(graphs), memory, stop);

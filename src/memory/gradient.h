@@ -13,6 +13,7 @@
 #include "memory/encode_schedule.h"
 #include "memory/windows.h"
 #include "models/bart/bart.h"
+#include "parallel/communicator.h"
 
 namespace precis::memory {
 
@@ -34,9 +35,12 @@ struct GradientOptions {
   double label_smoothing = 0.0;
   // The gradient is that of weight * (sum of the tokens' objective): 1 / target tokens of the whole update.
   double weight = 1.0;
+  // Share every document's windows; null: this process alone. The gradient is then the sum of the ranks'.
+  parallel::Communicator* ranks = nullptr;
   StepDropout dropout;  // document_keys are taken from the examples; set seed, step and rates
 };
 
+// Of several ranks, the leader's: the others have 0.
 struct BatchLoss {
   double nll_sum = 0.0;  // unsmoothed, natural log
   int64_t target_tokens = 0;

@@ -32,23 +32,34 @@ void add_segment(const CrossTape::Layer& layer, const MemorySegment& segment, co
 }  // namespace
 
 MemoryGradient::MemoryGradient(CrossMode mode, const DocumentPack& pack, at::ScalarType products,
-                               std::unique_ptr<StatesStore> states)
-    : rows_B_(pack.rows_B), max_rows_(pack.max_rows), states_(std::move(states)), stored_(states_->type()) {
+                               std::unique_ptr<StatesStore> states, parallel::Communicator& ranks)
+    : rows_B_(pack.rows_B),
+      first_row_B_(pack.first_row_B),
+      max_rows_(pack.max_rows),
+      states_(std::move(states)),
+      stored_(states_->type()) {
   at::Tensor sum_BTM;
   if (mode != CrossMode::kTwoSweep) {
     const at::Tensor none = states_->read(0, 0);
     sum_BTM = at::zeros({pack.size(), max_rows_, none.size(2)}, none.options().dtype(score_type(products)));
   }
-  tape_ = std::make_shared<CrossTape>(mode, sum_BTM);
+  tape_ = std::make_shared<CrossTape>(mode, sum_BTM, ranks);
 }
 
 void MemoryGradient::back_propagate(const std::function<at::Tensor(nn::CrossAttention&)>& objective) {
   const MemorySource source{
-      .rows_B = rows_B_, .max_rows = max_rows_, .read = [this](int64_t begin, int64_t rows) {
-        return states_->read(begin, rows);
-      }};
+      .rows_B = rows_B_,
+      .first_row_B = first_row_B_,
+      .max_rows = max_rows_,
+      .read = [this](int64_t begin, int64_t rows) { return states_->read(begin, rows); }};
   StreamedCrossAttention attention(source, tape_);
-  torch::autograd::backward({objective(attention)}, {});
+  const at::Tensor value = objective(attention);
+  if (tape_->ranks.leads()) {
+    torch::autograd::backward({value}, {});
+  } else {
+    // Through the layers down to the first cross-attention, and to no parameter.
+    torch::autograd::grad({value}, {tape_->anchor}, {}, std::nullopt, false, /*allow_unused=*/true);
+  }
   states_.reset();
 }
 

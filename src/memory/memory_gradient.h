@@ -19,12 +19,14 @@ namespace precis::memory {
 
 class MemoryGradient {
  public:
-  // `states` hold the memory of `pack`; `products` is the type that the decoder multiplies in.
+  // `states` hold the memory of `pack`; `products` is the type that the decoder multiplies in. Each of
+  // `ranks` has a part of the pack's documents (packs.h).
   MemoryGradient(CrossMode mode, const DocumentPack& pack, at::ScalarType products,
-                 std::unique_ptr<StatesStore> states);
+                 std::unique_ptr<StatesStore> states, parallel::Communicator& ranks);
 
   // Once, and first: decodes with what it gives `objective`, and back-propagates the scalar that comes of it.
-  // The memory's states, keys and values are given back when it returns.
+  // All ranks do, and get the same; the gradient of what is not the memory's goes to the leader's `.grad`
+  // alone. The memory's states, keys and values are given back when it returns.
   void back_propagate(const std::function<at::Tensor(nn::CrossAttention&)>& objective);
 
   // Of the objective by the states that an encoder call put into the memory, [R, M] in their type.
@@ -36,7 +38,7 @@ class MemoryGradient {
   // The second sweep.
   at::Tensor made_again(const at::Tensor& states_RM, const EncoderPack& windows) const;
 
-  std::vector<int64_t> rows_B_;
+  std::vector<int64_t> rows_B_, first_row_B_;
   int64_t max_rows_;
   std::unique_ptr<StatesStore> states_;
   at::ScalarType stored_;

@@ -33,9 +33,29 @@ std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> window
     pack.documents.push_back(document);
     pack.windows_B.push_back(std::move(windows_of_documents[document]));
     pack.rows_B.push_back(rows[document]);
+    pack.first_window_B.push_back(0);
+    pack.first_row_B.push_back(0);
     pack.max_rows = rows[document];  // ascending order: the last is the longest
   }
   return packs;
+}
+
+DocumentPack part_of(const DocumentPack& pack, int64_t index, int64_t parts) {
+  DocumentPack part{.documents = pack.documents};
+  for (int64_t b = 0; b < pack.size(); ++b) {
+    const std::vector<Window>& windows = pack.windows_B[b];
+    const int64_t count = static_cast<int64_t>(windows.size());
+    // Documents of few windows begin at different parts.
+    const int64_t turned = (index + b) % parts;
+    const int64_t begin = count * turned / parts, end = count * (turned + 1) / parts;
+    const std::vector<Window> before(windows.begin(), windows.begin() + begin);
+    part.windows_B.emplace_back(windows.begin() + begin, windows.begin() + end);
+    part.rows_B.push_back(memory_rows(part.windows_B.back()));
+    part.max_rows = std::max(part.max_rows, part.rows_B.back());
+    part.first_window_B.push_back(pack.first_window_B[b] + begin);
+    part.first_row_B.push_back(pack.first_row_B[b] + memory_rows(before));
+  }
+  return part;
 }
 
 WindowPacks::WindowPacks(const DocumentPack& pack) : pack_(pack) {
@@ -96,7 +116,7 @@ EncoderPack WindowPacks::at(int64_t call, int64_t pad_token_id, at::Device devic
     }
     result.lengths_W.push_back(place.length);
     result.document_W.push_back(place.document);
-    result.window_W.push_back(place.window);
+    result.window_W.push_back(pack_.first_window_B[place.document] + place.window);
   }
   if (device != at::kCPU) {
     result.ids_WC = result.ids_WC.to(device);

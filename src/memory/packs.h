@@ -17,14 +17,20 @@ struct DocumentPack {
   std::vector<std::vector<Window>> windows_B;  // of each document
   std::vector<int64_t> rows_B;                 // memory rows of each document
   int64_t max_rows = 0;
+  // Where this is a part of the documents (part_of): what stands before it in each.
+  std::vector<int64_t> first_window_B, first_row_B;
 
   int64_t size() const { return static_cast<int64_t>(documents.size()); }
 };
 
+// The `index`-th of `parts` parts: of every document about as many windows, side by side. A part may have
+// none of a document's.
+DocumentPack part_of(const DocumentPack& pack, int64_t index, int64_t parts);
+
 // Rows of an encoder call that lie side by side in a document's memory.
 struct MemorySegment {
   int64_t document = 0;    // its place in the DocumentPack
-  int64_t memory_row = 0;  // of the document: the first
+  int64_t memory_row = 0;  // of the document's rows in the pack: the first
   int64_t first = 0;       // of the call's R kept rows
   int64_t rows = 0;
 };
@@ -34,7 +40,7 @@ struct EncoderPack {
   at::Tensor ids_WC;                    // int64
   std::vector<int64_t> lengths_W;       // positions without padding
   std::vector<int64_t> document_W;      // place of the window's document in the DocumentPack
-  std::vector<int64_t> window_W;        // the window's index in that document
+  std::vector<int64_t> window_W;        // the window's index in the whole document
   at::Tensor from_R;                    // int64: kept rows in the pack's states seen as [W * C, D]
   at::Tensor to_R;                      // int64: their places in the pack's memory seen as [B * max_rows, D]
   std::vector<MemorySegment> segments;  // the kept rows once more, in their order

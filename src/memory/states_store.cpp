@@ -40,7 +40,10 @@ int unnamed_file(const std::filesystem::path& folder) {
 }  // namespace
 
 MemorySource MemorySource::of(MemoryBatch memory) {
-  MemorySource source{.rows_B = memory.rows_B, .max_rows = memory.states_BTM.size(1), .read = {}};
+  MemorySource source{.rows_B = memory.rows_B,
+                      .first_row_B = std::vector<int64_t>(memory.rows_B.size()),
+                      .max_rows = memory.states_BTM.size(1),
+                      .read = {}};
   source.read = [states_BTM = std::move(memory.states_BTM)](int64_t begin, int64_t rows) {
     return states_BTM.narrow(1, begin, rows);
   };

@@ -19,8 +19,9 @@ namespace precis::memory {
 
 // Memory rows as streamed attention reads them.
 struct MemorySource {
-  std::vector<int64_t> rows_B;  // of each document, >= 1
-  int64_t max_rows = 0;         // T
+  std::vector<int64_t> rows_B;       // of each document
+  std::vector<int64_t> first_row_B;  // the first of these in the whole document's memory
+  int64_t max_rows = 0;              // T
   // Rows [begin, begin + rows) of every document, [B, rows, M]; rows past a document's own are never attended
   // to.
   std::function<at::Tensor(int64_t begin, int64_t rows)> read;

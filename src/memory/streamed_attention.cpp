@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "memory/online_softmax.h"
+#include "nn/rank_sum.h"
 
 namespace precis::memory {
 
@@ -48,6 +50,8 @@ struct Attended {
 
 Attended attend(Call& call) {
   const bool hold = call.tape != nullptr && call.tape->mode == CrossMode::kHeld;
+  const double minus_infinity = -std::numeric_limits<double>::infinity();
+  const at::Tensor& query_NSE = call.queries.query_NSE;
   OnlineSoftmax softmax;
   call.for_each_block([&](int64_t begin, int64_t rows) {
     const KeysAndValues of(call.states(begin, rows), call.projection);
@@ -56,14 +60,37 @@ Attended attend(Call& call) {
                  call.queries.dropout_factors(rows, begin));
     if (hold) call.held.push_back(of);
   });
-  return {softmax.output(), softmax.lse()};
+  if (call.memory.max_rows == 0) {  // all are other ranks'
+    return {at::zeros_like(query_NSE), at::full_like(query_NSE.narrow(2, 0, 1), minus_infinity)};
+  }
+  const Attended attended{softmax.output(), softmax.lse()};
+  for (size_t b = 0; b < call.memory.rows_B.size(); ++b) {
+    if (call.memory.rows_B[b] > 0) continue;
+    const int64_t first = static_cast<int64_t>(b) * call.queries.heads;
+    attended.output_NSE.narrow(0, first, call.queries.heads).zero_();
+    attended.lse_NS1.narrow(0, first, call.queries.heads).fill_(minus_infinity);
+  }
+  return attended;
+}
+
+// Of all ranks' rows (methods: CachED, One document over R ranks).
+Attended merge(const Attended& own, parallel::Communicator& ranks) {
+  if (ranks.size() == 1) return own;
+  const int64_t E = own.output_NSE.size(2);
+  const at::Tensor highest_NS1 = own.lse_NS1.clone();
+  nn::maximum_over(ranks, highest_NS1);
+  const at::Tensor weight_NS1 = own.lse_NS1.sub(highest_NS1).exp_();
+  const at::Tensor sums = at::cat({own.output_NSE.mul(weight_NS1), weight_NS1}, 2);
+  nn::sum_over(ranks, sums);
+  const at::Tensor total_NS1 = sums.narrow(2, E, 1);
+  return {sums.narrow(2, 0, E).div(total_NS1), total_NS1.log().add_(highest_NS1)};
 }
 
 struct Function : torch::autograd::Function<Function> {
   // Returns the context [B, S, D]. The anchor is what makes the backward pass come here.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& query_BSD, const at::Tensor&,
                             c10::intrusive_ptr<Call> call) {
-    const auto [output_NSE, lse_NS1] = attend(*call);
+    const auto [output_NSE, lse_NS1] = merge(attend(*call), call->tape->ranks);
     context->save_for_backward({output_NSE, lse_NS1});
     context->saved_data["call"] = at::IValue::make_capsule(call);
     return from_heads(output_NSE, call->queries.heads).to(query_BSD.scalar_type());
@@ -96,6 +123,7 @@ struct Function : torch::autograd::Function<Function> {
           rows_of(at::bmm(dropped.transpose(1, 2), gradient_NSE)));
       tape.sum_BTM.narrow(1, begin, rows).add_(d_states_RM.view_as(states_BtM));
     });
+    nn::sum_over(tape.ranks, d_query_NSE);
     if (record) tape.layers.push_back({call.queries, of_queries, call.projection});
     const double scale = 1.0 / std::sqrt(static_cast<double>(d_query_NSE.size(2)));
     return {from_heads(d_query_NSE.mul_(scale), call.queries.heads).to(call.queries.products), at::Tensor(),
@@ -105,8 +133,8 @@ struct Function : torch::autograd::Function<Function> {
 
 }  // namespace
 
-CrossTape::CrossTape(CrossMode mode, const at::Tensor& sum_BTM)
-    : mode(mode), sum_BTM(sum_BTM), anchor(at::zeros({})) {
+CrossTape::CrossTape(CrossMode mode, const at::Tensor& sum_BTM, parallel::Communicator& ranks)
+    : mode(mode), ranks(ranks), sum_BTM(sum_BTM), anchor(at::zeros({})) {
   anchor.requires_grad_(true);
 }
 
@@ -116,7 +144,8 @@ at::Tensor streamed_attention(const MemorySource& memory, const at::Tensor& quer
   const auto call = [&] {
     const at::NoGradGuard no_grad;
     return c10::make_intrusive<Call>(
-        memory, CrossQueries(query_BSD, projection.heads, memory.rows_B, dropout, layer), projection);
+        memory, CrossQueries(query_BSD, projection.heads, memory.rows_B, memory.first_row_B, dropout, layer),
+        projection);
   }();
   call->block =
       block_rows > 0 ? block_rows : rows_of_a_block(query_BSD.size(0) * query_BSD.size(1) * projection.heads);

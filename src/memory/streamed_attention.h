@@ -14,6 +14,7 @@
 #include "memory/encode_schedule.h"
 #include "memory/states_store.h"
 #include "nn/cross_attention.h"
+#include "parallel/communicator.h"
 
 namespace precis::memory {
 
@@ -26,9 +27,11 @@ struct CrossTape {
     nn::CrossProjection projection;
   };
 
-  CrossTape(CrossMode mode, const at::Tensor& sum_BTM);
+  CrossTape(CrossMode mode, const at::Tensor& sum_BTM, parallel::Communicator& ranks = parallel::one_rank());
 
   CrossMode mode;
+  // Each of them has a part of the memory's rows, and the same queries.
+  parallel::Communicator& ranks;
   // Held and streamed: the layers' gradients of the states are added to it, [B, T, M] in the type of scores,
   // and those of the projection to the parameters' `.grad`.
   at::Tensor sum_BTM;

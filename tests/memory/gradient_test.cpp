@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/error_of.h"
 #include "memory/small_bart.h"
+#include "parallel/thread_ranks.h"
 
 namespace precis::memory {
 namespace {
@@ -206,6 +207,44 @@ TEST(Gradient, RetainedGraphsChangeNoBit) {
       accumulate_gradient(model, examples, options);
       for (const auto& [name, gradient] : collect(model))
         EXPECT_TRUE(at::equal(gradient, want.at(name))) << name;
+    }
+  }
+}
+
+TEST(Gradient, RanksThatShareDocumentsAddUpToOne) {
+  models::BartModel model = small_bart();
+  model.set_requires_grad(true);
+  const std::vector<Example> examples = mixed_examples();
+  GradientOptions options{.window = 23, .label_smoothing = 0.1, .weight = 0.03};
+  for (const double dropout : {0.0, 0.2}) {
+    options.dropout = {.hidden = dropout, .attention = dropout, .activation = dropout, .seed = 3, .step = 8};
+    options.ranks = nullptr;
+    options.way = way_of(EncodeSchedule::kKept);
+    const BatchLoss loss = accumulate_gradient(model, examples, options);
+    const Gradients want = collect(model);
+    for (const int size : {1, 2, 4}) {
+      for (const EncodeSchedule schedule : kSchedules) {
+        SCOPED_TRACE(std::string(name(schedule)) + ", " + std::to_string(size) + " ranks");
+        std::vector<Gradients> parts(static_cast<size_t>(size));
+        std::vector<BatchLoss> losses(static_cast<size_t>(size));
+        parallel::on_ranks(size, [&](parallel::Communicator& ranks) {
+          models::BartModel own = small_bart();
+          own.set_requires_grad(true);
+          GradientOptions shared = options;
+          shared.ranks = &ranks;
+          shared.way = {schedule, 100};
+          losses[static_cast<size_t>(ranks.rank())] = accumulate_gradient(own, examples, shared);
+          parts[static_cast<size_t>(ranks.rank())] = collect(own);
+        });
+        EXPECT_NEAR(losses[0].nll_sum, loss.nll_sum, 1e-10 * loss.nll_sum);
+        EXPECT_EQ(losses[0].target_tokens, loss.target_tokens);
+        Gradients sum = parts[0];
+        for (int rank = 1; rank < size; ++rank) {
+          EXPECT_EQ(losses[static_cast<size_t>(rank)].target_tokens, 0);
+          for (auto& [name, gradient] : sum) gradient = gradient + parts[static_cast<size_t>(rank)].at(name);
+        }
+        expect_equal(sum, want, 1e-10);
+      }
     }
   }
 }
