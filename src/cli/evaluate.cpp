@@ -166,13 +166,14 @@ void refuse_own_input(const EvaluateOptions& options) {
 void evaluate_model(const EvaluateOptions& options) {
   const evaluate::Metrics metrics = metrics_of(options, {"rouge", "loss"});
   refuse_own_input(options);
+  parallel::Communicator& ranks = join_ranks(options.common);
   // Made now: an output that can't be written is found before the long work.
   std::optional<FileReplacement> output;
-  if (!options.output.empty()) output.emplace(posix_file_system(), options.output);
+  if (!options.output.empty() && ranks.leads()) output.emplace(posix_file_system(), options.output);
 
   models::BartModel model = models::load_model(options.model, scalar_type(options.common), log_sink());
   const Tokenizer tokenizer = Tokenizer::load(options.model);
-  Progress progress(log_sink(), !options.common.quiet && options.common.log_format == "text");
+  Progress progress(log_sink(), shows_progress(options.common));
   evaluate::ModelRequest request;
   request.window = options.window.value_or(model.config().max_position_embeddings);
   memory::piece_length(model.config(), request.window, 0);  // a bad window is told before the data is read
@@ -184,6 +185,7 @@ void evaluate_model(const EvaluateOptions& options) {
   }
   const Set set = read_set(options, tokenizer, model.config(), request.window, metrics.loss);
   evaluate::tell_counts(set.counts, options.data, log_sink());
+  request.ranks = &ranks;
   request.stop = &stop_token();
   const std::string all = std::to_string(set.examples.size());
   request.progress = [&](double done, const std::string& doing) {

@@ -169,6 +169,7 @@ int run(int argc, char** argv) {
   }
   // A result that could not be written is a failure even if the work went well.
   flush_results();
+  leave_ranks();
   return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include "base/error.h"
 #include "io/json.h"
 #include "io/yaml.h"
+#include "parallel/world.h"
 #include "text/printable.h"
 
 namespace precis::cli {
@@ -26,6 +28,8 @@ namespace precis::cli {
 namespace {
 
 bool g_json_log = false;
+std::unique_ptr<parallel::Communicator> g_ranks;  // null: this process alone
+bool g_follows = false;                           // a rank that is not the leader
 
 std::shared_ptr<spdlog::logger> make_logger() {
   // Colour only where the terminal has it and NO_COLOR is unset or empty. spdlog takes any with COLORTERM.
@@ -85,6 +89,13 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->group(group);
   command.add_option("--memory-budget", options.memory_budget, "Most memory to use, for example 8GiB")
       ->group(group);
+  command
+      .add_option("--rank-timeout", options.rank_timeout,
+                  "Seconds that a rank under mpirun or srun may be silent before the run ends")
+      ->check(whole_number())
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str()
+      ->group(group);
 }
 
 void allow_double_dash(CLI::App& command) {
@@ -101,6 +112,19 @@ void apply_common_options(const CommonOptions& options) {
   } else {
     at::init_num_threads();  // OMP_NUM_THREADS may ask for more than any machine has
   }
+}
+
+parallel::Communicator& join_ranks(const CommonOptions& options) {
+  if (!parallel::started_as_rank()) return parallel::one_rank();
+  g_ranks = parallel::join_world(std::chrono::seconds(options.rank_timeout));
+  g_follows = !g_ranks->leads();
+  return *g_ranks;
+}
+
+void leave_ranks() { g_ranks.reset(); }
+
+bool shows_progress(const CommonOptions& options) {
+  return !options.quiet && options.log_format == "text" && !g_follows;
 }
 
 void set_json_log(bool json) {
@@ -141,6 +165,7 @@ bool takes_control_sequences() {
 
 LogSink log_sink() {
   return [](LogLevel level, const std::string& message) {
+    if (g_follows) return;
     const auto spd_level = level == LogLevel::kWarning ? spdlog::level::warn : spdlog::level::info;
     if (g_json_log) {
       logger().log(spd_level, dump_json({{"level", level == LogLevel::kWarning ? "warning" : "info"},
@@ -152,9 +177,12 @@ LogSink log_sink() {
 }
 
 int report_failure(const Error& error) {
-  std::string line = "precis: error: " + printable(error.what());
+  std::string line = "precis: error: ";
+  if (g_ranks) line += "rank " + std::to_string(g_ranks->rank()) + ": ";
+  line += printable(error.what());
   if (g_json_log) {
     Json object = {{"level", "error"}, {"message", error.what()}, {"kind", name(error.kind())}};
+    if (g_ranks) object["rank"] = g_ranks->rank();
     const ErrorDetails& details = error.details();
     for (const auto& [key, part] :
          {std::pair("where", &details.where), std::pair("expected", &details.expected),
@@ -231,6 +259,7 @@ void refuse_existing(const std::filesystem::path& output) {
 }
 
 void write_result(const std::string& text) {
+  if (g_follows) return;
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
     throw Error(ErrorKind::kIo, {.what = "can't write the result", .where = "stdout"});
   }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "data/documents.h"
+#include "parallel/communicator.h"
 
 namespace precis::cli {
 
@@ -24,6 +25,7 @@ struct CommonOptions {
   std::string device = "auto";       // auto | cpu | cuda
   std::optional<std::string> dtype;  // float32 | bfloat16 | float64
   std::string memory_budget;         // "8GiB"; empty: none
+  int rank_timeout = 60;             // seconds
 };
 
 // Their heading in --help.
@@ -34,6 +36,13 @@ void add_common_options(CLI::App& command, CommonOptions& options);
 void allow_double_dash(CLI::App& command);
 // Applies --quiet and --threads, after parsing. More threads than can be started are Error{kUsage}.
 void apply_common_options(const CommonOptions& options);
+// For a command that ranks share: joins those that mpirun or srun started, or gives this process alone. From
+// here on the leader alone writes results and says anything but its error.
+parallel::Communicator& join_ranks(const CommonOptions& options);
+// At the end of work that went well.
+void leave_ranks();
+// Whether work is shown as it goes on.
+bool shows_progress(const CommonOptions& options);
 // Whether messages are JSON objects: before the parse, whose own errors are such messages too.
 void set_json_log(bool json);
 

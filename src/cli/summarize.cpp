@@ -93,6 +93,35 @@ bool streams(const SummarizeOptions& options, const generate::GenerationConfig& 
   return true;
 }
 
+// Texts in one string, each behind its length and a colon; and back.
+std::string joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all += std::to_string(text.size()) + ":" + text;
+  return all;
+}
+
+std::vector<std::string> parted(const std::string& all) {
+  std::vector<std::string> texts;
+  for (size_t at = 0; at < all.size();) {
+    const size_t colon = all.find(':', at);
+    const size_t length = std::stoull(all.substr(at, colon - at));
+    texts.push_back(all.substr(colon + 1, length));
+    at = colon + 1 + length;
+  }
+  return texts;
+}
+
+// Every rank reads the files, and what comes through a pipe can be read once.
+void refuse_pipes(const std::vector<std::string>& files) {
+  for (const std::string& file : files) {
+    std::error_code unreadable;
+    if (file != "-" && std::filesystem::is_regular_file(file, unreadable)) continue;
+    throw Error(ErrorKind::kUsage, {.what = "several ranks read files alone",
+                                    .where = file,
+                                    .hint = "run without mpirun or srun, or write the text to a file"});
+  }
+}
+
 // What a person sees and scripts read of summaries: results on stdout, each on its way before the next one is
 // made, progress on stderr.
 class Display {
@@ -100,7 +129,7 @@ class Display {
   Display(const SummarizeOptions& options, std::string model)
       : options_(options),
         model_name_(std::move(model)),
-        progress_(log_sink(), !options.common.quiet && options.common.log_format == "text") {}
+        progress_(log_sink(), shows_progress(options.common)) {}
 
   LogSink sink() { return progress_.wrap(log_sink()); }
   int64_t printed() const { return printed_; }
@@ -120,6 +149,13 @@ class Display {
     return callbacks;
   }
 
+  // From here on summaries go to `own`, each as it is printed and what is told of it.
+  void collect(std::vector<std::string>& own) { own_ = &own; }
+  // On the leader: prints what ranks have collected.
+  void print_collected(const std::vector<std::string>& collected) {
+    for (size_t i = 0; i + 1 < collected.size(); i += 2, ++printed_) print(collected[i], collected[i + 1]);
+  }
+
   // What is said of an error goes on a line of its own.
   void break_off() {
     if (streamed()) stream_->break_off();
@@ -130,19 +166,31 @@ class Display {
   std::string separator() const { return printed_ == 0 ? "" : "\n"; }
 
   void take(const Summary& summary, const std::string& document) {
+    if (own_ != nullptr) {  // one of several ranks: the leader prints
+      own_->push_back(printed_form(summary, document));
+      own_->push_back(told(summary));
+      return;
+    }
     if (streamed()) {
       stream_->finish(summary.text());
       write_result(to_text(summary, document, options_.explain).substr(summary.text().size()));
       flush_results();
-      tell(summary);
+      progress_.finish(1.0, told(summary));
     } else {
-      tell(summary);
-      write_result(options_.format == "text" ? separator() + to_text(summary, document, options_.explain)
-                                             : json_line(summary));
-      flush_results();
+      print(printed_form(summary, document), told(summary));
     }
     stream_.reset();
     ++printed_;
+  }
+
+  std::string printed_form(const Summary& summary, const std::string& document) {
+    return options_.format == "text" ? to_text(summary, document, options_.explain) : json_line(summary);
+  }
+
+  void print(const std::string& form, const std::string& line) {
+    progress_.finish(1.0, line);
+    write_result(options_.format == "text" ? separator() + form : form);
+    flush_results();
   }
 
   std::string json_line(const Summary& summary) const {
@@ -150,7 +198,7 @@ class Display {
     return dump_json(to_json(summary, model_name_, options_.explain), indent) + "\n";
   }
 
-  void tell(const Summary& summary) {
+  std::string told(const Summary& summary) {
     std::string line = summary.id + ": " + counted(summary.input_tokens, "token") + " read in " +
                        counted(summary.windows, "window") + ", " + counted(summary.output_tokens(), "token") +
                        " written";
@@ -161,7 +209,7 @@ class Display {
               " layers absorbed to save memory";
     }
     const Seconds& seconds = summary.seconds;
-    progress_.finish(1.0, line + ", " + format_seconds(seconds.encode + seconds.decode + seconds.explain));
+    return line + ", " + format_seconds(seconds.encode + seconds.decode + seconds.explain);
   }
 
   const SummarizeOptions& options_;
@@ -169,7 +217,30 @@ class Display {
   Progress progress_;
   std::optional<SummaryStream> stream_;  // of the summary that is being written
   int64_t printed_ = 0;
+  std::vector<std::string>* own_ = nullptr;
 };
+
+// Batches in turn over the ranks; the leader prints them in order. Every rank reads every document, since how
+// they are batched depends on them.
+void summarize_over(parallel::Communicator& ranks, DocumentBatches& batches,
+                    summarize::Summarizer& summarizer, const summarize::Callbacks& callbacks,
+                    Display& display) {
+  std::vector<std::string> own;
+  display.collect(own);
+  for (bool more = true; more;) {
+    std::vector<summarize::ReadDocument> mine;
+    for (int rank = 0; rank < ranks.size() && more; ++rank) {
+      std::vector<summarize::ReadDocument> batch = batches.next();
+      more = !batch.empty();
+      if (rank == ranks.rank()) mine = std::move(batch);
+    }
+    own.clear();
+    if (!mine.empty()) summarizer.summarize(std::move(mine), callbacks);
+    for (const std::string& of_rank : ranks.gather(joined(own))) {
+      if (ranks.leads()) display.print_collected(parted(of_rank));
+    }
+  }
+}
 
 void summarize_files(const SummarizeOptions& options) {
   apply_common_options(options.common);
@@ -178,6 +249,7 @@ void summarize_files(const SummarizeOptions& options) {
     budget = parse_bytes(options.common.memory_budget, "--memory-budget", ErrorKind::kUsage);
   }
   refuse_cuda(options.common, "summarize");
+  parallel::Communicator& ranks = join_ranks(options.common);
   if (options.query) summarize::check_query(*options.query, "--query");
   const Inputs inputs = find_inputs(options);
   DocumentOptions document_options = {.summaries = false, .stop = &stop_token()};
@@ -199,12 +271,15 @@ void summarize_files(const SummarizeOptions& options) {
                                     .explain = options.explain,
                                     .memory_budget = budget},
                                    display.sink(), &stop_token());
+  const bool alone = ranks.size() == 1;
+  if (!alone) refuse_pipes(inputs.files);
   const summarize::Callbacks callbacks =
-      display.callbacks(model.tokenizer, streams(options, summarizer.generation()));
+      display.callbacks(model.tokenizer, alone && streams(options, summarizer.generation()));
   summarize::BatchBounds bounds = summarizer.batch_bounds();
   if (options.stream) bounds.documents = 1;  // every text is to be streamed
   DocumentBatches batches(inputs.files, document_options, options.query, summarizer, bounds);
-  for (;;) {
+  if (!alone) summarize_over(ranks, batches, summarizer, callbacks, display);
+  while (alone) {
     std::vector<summarize::ReadDocument> batch = batches.next();
     if (batch.empty()) break;
     try {
@@ -214,7 +289,8 @@ void summarize_files(const SummarizeOptions& options) {
       throw;
     }
   }
-  if (display.printed() == 0) log(log_sink(), LogLevel::kWarning, "there was no document to summarize");
+  if (display.printed() == 0 && ranks.leads())
+    log(log_sink(), LogLevel::kWarning, "there was no document to summarize");
 }
 
 }  // namespace

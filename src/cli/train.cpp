@@ -39,7 +39,7 @@ std::string format(const char* pattern, Arguments... arguments) {
 class Display {
  public:
   Display(const TrainOptions& options, LogSink sink)
-      : progress_(sink, !options.common.quiet && options.common.log_format == "text"),
+      : progress_(sink, shows_progress(options.common)),
         sink_(progress_.wrap(std::move(sink))),
         dry_run_(options.dry_run) {}
 
@@ -54,6 +54,14 @@ class Display {
       if (dry_run_) return write_result(plan.describe());
       std::istringstream lines(plan.describe());
       for (std::string line; std::getline(lines, line);) log(sink_, LogLevel::kInfo, line);
+    };
+    observer.on_progress = [this](int64_t step, memory::StepPhase phase, int64_t done, int64_t total) {
+      const std::string calls = format(" %ld of %ld", done, total);
+      progress_.update(fraction_,
+                       format("step %ld: ", step) +
+                           (phase == memory::StepPhase::kEncoding   ? "windows encoded, calls" + calls
+                            : phase == memory::StepPhase::kDecoding ? "decoding"
+                                                                    : "windows' gradients, calls" + calls));
     };
     observer.on_step = [this](const train::StepReport& report) { show(report); };
     observer.on_validating = [this](int64_t done, int64_t total) {
@@ -140,10 +148,12 @@ void run(const TrainOptions& options) {
   request.resume = options.resume;
   request.allow_change = options.allow_change;
   request.dry_run = options.dry_run;
+  parallel::Communicator& ranks = join_ranks(options.common);
   Display display(options, log_sink());
   const train::TrainOutcome outcome =
-      train::train(request, posix_file_system(), display.sink(), &stop_token(), display.observer());
-  if (options.dry_run) return;
+      train::train(request, posix_file_system(), display.sink(), &stop_token(),
+                   ranks.leads() ? display.observer() : train::TrainObserver(), ranks);
+  if (options.dry_run || !ranks.leads()) return;
   display.finish(outcome);
   write_result(outcome.checkpoint.string() + "\n");
 }

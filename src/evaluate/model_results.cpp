@@ -1,6 +1,8 @@
 // Packs of documents: encode, score the targets, write the summaries.
 #include "evaluate/model_results.h"
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "generate/generate.h"
@@ -94,12 +96,65 @@ class Runner {
   int64_t done_ = 0;
 };
 
+// A result as bytes, for other ranks: the loss, the number of tokens, the summary's ids.
+void append(std::string& bytes, const ModelResult& result) {
+  const auto put = [&bytes](const void* data, size_t size) {
+    bytes.append(static_cast<const char*>(data), size);
+  };
+  const int64_t length = static_cast<int64_t>(result.summary.size());
+  put(&result.loss.nll_sum, sizeof result.loss.nll_sum);
+  put(&result.loss.tokens, sizeof result.loss.tokens);
+  put(&length, sizeof length);
+  put(result.summary.data(), result.summary.size() * sizeof result.summary.front());
+}
+
+ModelResult take(const std::string& bytes, size_t& at) {
+  const auto get = [&](void* data, size_t size) {
+    bytes.copy(static_cast<char*>(data), size, at);
+    at += size;
+  };
+  ModelResult result;
+  int64_t length = 0;
+  get(&result.loss.nll_sum, sizeof result.loss.nll_sum);
+  get(&result.loss.tokens, sizeof result.loss.tokens);
+  get(&length, sizeof length);
+  result.summary.resize(static_cast<size_t>(length));
+  get(result.summary.data(), result.summary.size() * sizeof result.summary.front());
+  return result;
+}
+
+// The examples in turn, longest first, so that every rank has about as much to do.
+std::vector<std::vector<size_t>> shares(const std::vector<memory::Example>& examples, int ranks) {
+  std::vector<size_t> order(examples.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return examples[a].document.text.size() > examples[b].document.text.size();
+  });
+  std::vector<std::vector<size_t>> share(static_cast<size_t>(ranks));
+  for (size_t i = 0; i < order.size(); ++i) share[i % share.size()].push_back(order[i]);
+  return share;
+}
+
 }  // namespace
 
 std::vector<ModelResult> model_results(const models::BartModel& model,
                                        const std::vector<memory::Example>& examples,
                                        const ModelRequest& request) {
-  return Runner(model, examples, request).run();
+  if (request.ranks == nullptr || request.ranks->size() == 1) return Runner(model, examples, request).run();
+  const std::vector<std::vector<size_t>> share = shares(examples, request.ranks->size());
+  std::vector<memory::Example> own;
+  for (const size_t index : share[static_cast<size_t>(request.ranks->rank())]) own.push_back(examples[index]);
+  std::string bytes;
+  if (!own.empty()) {
+    for (const ModelResult& result : Runner(model, own, request).run()) append(bytes, result);
+  }
+  const std::vector<std::string> of_ranks = request.ranks->gather(bytes);
+  std::vector<ModelResult> results(examples.size());
+  for (size_t rank = 0; rank < share.size(); ++rank) {
+    size_t at = 0;
+    for (const size_t index : share[rank]) results[index] = take(of_ranks[rank], at);
+  }
+  return results;
 }
 
 }  // namespace precis::evaluate

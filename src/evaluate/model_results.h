@@ -13,6 +13,7 @@
 #include "generate/search.h"
 #include "memory/gradient.h"
 #include "models/bart/bart.h"
+#include "parallel/communicator.h"
 
 namespace precis::evaluate {
 
@@ -23,6 +24,8 @@ struct ModelRequest {
   // Decoder layers that hold keys and values while summaries are written; the others are absorbed: slower,
   // and for documents of any length. Nothing: as many as the machine's memory lets (memory::plan_decoding).
   std::optional<int64_t> held_layers;
+  // Share the examples; null: this process alone.
+  parallel::Communicator* ranks = nullptr;
   const StopToken* stop = nullptr;
   // Examples that are done, in parts of one, and what is being done.
   std::function<void(double done, const std::string& doing)> progress;
@@ -33,7 +36,7 @@ struct ModelResult {
   generate::TokenSequence summary;  // start token included; empty where it was not asked for
 };
 
-// In the examples' order. Throws Error with the stop's reason in between.
+// In the examples' order, on every rank. Throws Error with the stop's reason in between.
 std::vector<ModelResult> model_results(const models::BartModel& model,
                                        const std::vector<memory::Example>& examples,
                                        const ModelRequest& request);

@@ -11,9 +11,11 @@ namespace precis::memory {
 
 PackShape PackShape::largest(const models::BartConfig& config, int64_t window, const PlanData& data) {
   const int64_t piece = piece_length(config, window, data.longest_query);
-  const int64_t windows = std::max<int64_t>(1, (data.longest_document + piece - 1) / piece);
+  const auto share = [&](int64_t count) { return (count + data.ranks - 1) / data.ranks; };
+  const int64_t windows = share(std::max<int64_t>(1, (data.longest_document + piece - 1) / piece));
+  const int64_t tokens = std::min(data.longest_document, windows * piece);
   PackShape shape;
-  shape.longest_rows = data.longest_document + 2 + windows * data.longest_query;
+  shape.longest_rows = tokens + 2 + windows * data.longest_query;
   const int64_t documents = std::min(data.documents, kDocumentPackDocuments);
   shape.rows = std::max(shape.longest_rows, std::min(kDocumentPackRows, documents * shape.longest_rows));
   // Windows of one encoder call are padded to the longest.

@@ -22,6 +22,7 @@ struct PlanData {
   int64_t longest_query = 0;
   int64_t longest_target = 0;  // BOS and EOS included
   int64_t documents = 1;       // at once: a batch, or a whole set that is scored
+  int64_t ranks = 1;           // that share each document's windows
 };
 
 // A pack of documents: one decoder call.

@@ -77,9 +77,11 @@ MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack
 
 std::vector<at::Tensor> encode_for_training(const models::BartModel& model, const DocumentPack& pack,
                                             const StepDropout& dropout, int64_t retained_positions,
-                                            StatesStore& states, const StopToken* stop) {
+                                            StatesStore& states, const StopToken* stop,
+                                            const StepProgress& progress) {
   std::vector<at::Tensor> graphs;
   const WindowPacks calls(pack);
+  if (progress) progress(StepPhase::kEncoding, 0, calls.size());
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
     const EncoderPack windows = call_of(model, calls, call);
@@ -89,14 +91,17 @@ std::vector<at::Tensor> encode_for_training(const models::BartModel& model, cons
     const at::Tensor states_RM = encode_windows(model, pack, windows, dropout);
     if (retain) graphs.push_back(states_RM);
     states.put(states_RM.detach(), windows);
+    if (progress) progress(StepPhase::kEncoding, call + 1, calls.size());
   }
   return graphs;
 }
 
 void backward_through_windows(const models::BartModel& model, const DocumentPack& pack,
                               const StepDropout& dropout, std::vector<at::Tensor> graphs,
-                              const MemoryGradient& gradient, const StopToken* stop) {
+                              const MemoryGradient& gradient, const StopToken* stop,
+                              const StepProgress& progress) {
   const WindowPacks calls(pack);
+  if (progress) progress(StepPhase::kWindows, 0, calls.size());
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
     const EncoderPack windows = call_of(model, calls, call);
@@ -107,6 +112,7 @@ void backward_through_windows(const models::BartModel& model, const DocumentPack
       states_RM = encode_windows(model, pack, windows, dropout);
     }
     torch::autograd::backward({states_RM}, {gradient.of(states_RM.detach(), windows)});
+    if (progress) progress(StepPhase::kWindows, call + 1, calls.size());
   }
 }
 

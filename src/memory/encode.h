@@ -38,17 +38,24 @@ using EncodeProgress = std::function<void(int64_t done, int64_t total)>;
 MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack, const StepDropout& dropout,
                         const StopToken* stop = nullptr, const EncodeProgress& progress = {});
 
+// What a training step is at: windows encoded, the decoder's two passes, the windows' gradients.
+enum class StepPhase { kEncoding, kDecoding, kWindows };
+// Called at the beginning of each phase, with 0, and after each of its `total` encoder calls.
+using StepProgress = std::function<void(StepPhase phase, int64_t done, int64_t total)>;
+
 // For training: puts the states into `states`, and keeps the graphs of the first encoder calls while they
 // have at most `retained_positions` positions together, padding included. Returns those calls' kept rows [R,
 // M].
 std::vector<at::Tensor> encode_for_training(const models::BartModel& model, const DocumentPack& pack,
                                             const StepDropout& dropout, int64_t retained_positions,
-                                            StatesStore& states, const StopToken* stop = nullptr);
+                                            StatesStore& states, const StopToken* stop = nullptr,
+                                            const StepProgress& progress = {});
 
 // Back-propagates the gradient of every window's rows, one encoder call at a time: through its graph where it
 // was kept, which is then given back, else encoding it again.
 void backward_through_windows(const models::BartModel& model, const DocumentPack& pack,
                               const StepDropout& dropout, std::vector<at::Tensor> graphs,
-                              const MemoryGradient& gradient, const StopToken* stop = nullptr);
+                              const MemoryGradient& gradient, const StopToken* stop = nullptr,
+                              const StepProgress& progress = {});
 
 }  // namespace precis::memory

@@ -91,7 +91,8 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
     auto states = std::make_unique<StatesStore>(pack, model.config().d_model, cost.memory_type(),
                                                 model.device(), way.spilled ? options.spill : std::nullopt);
     std::vector<at::Tensor> graphs =
-        encode_for_training(model, pack, dropout, way.retained_positions, *states, stop);
+        encode_for_training(model, pack, dropout, way.retained_positions, *states, stop, options.progress);
+    if (options.progress) options.progress(StepPhase::kDecoding, 0, 0);
     MemoryGradient memory(cross_mode(way.schedule), pack, model.activation_type(), std::move(states), ranks);
     memory.back_propagate([&](nn::CrossAttention& attention) {
       const nn::TokenLoss tokens =
@@ -102,7 +103,7 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
       }
       return tokens.objective.mul(options.weight);
     });
-    backward_through_windows(model, pack, dropout, std::move(graphs), memory, stop);
+    backward_through_windows(model, pack, dropout, std::move(graphs), memory, stop, options.progress);
   }
   return loss;
 }

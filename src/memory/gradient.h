@@ -37,6 +37,7 @@ struct GradientOptions {
   double weight = 1.0;
   // Share every document's windows; null: this process alone. The gradient is then the sum of the ranks'.
   parallel::Communicator* ranks = nullptr;
+  StepProgress progress;
   StepDropout dropout;  // document_keys are taken from the examples; set seed, step and rates
 };
 

@@ -89,7 +89,7 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
   const int64_t resident = resident_memory_bytes();
   // What this process holds already is in the plan.
   const int64_t machine = available_memory_bytes() + resident;
-  const int64_t limit = request.budget.value_or(machine / 10 * 7);
+  const int64_t limit = request.budget.value_or(machine / request.processes / 10 * 7);
 
   MemoryPlan plan;
   plan.budget = request.budget;

@@ -28,6 +28,7 @@ struct PlanRequest {
   std::optional<PlanGeneration> generation;  // of a validation that writes summaries
   int64_t optimizer_states = 2;              // tensors of the parameters' size that the optimiser keeps
   std::optional<int64_t> budget;             // bytes
+  int64_t processes = 1;                     // like this one on the machine
 };
 
 // What comes on top of tensors of so many bytes: workspaces of the arithmetic library, and what the allocator

@@ -17,6 +17,8 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   bool leads() const { return rank() == 0; }
+  // Ranks of the run on this host, this one among them.
+  virtual int on_this_host() const = 0;
 
   // Over the ranks, in place; every rank has the same bits then.
   virtual void sum(float* data, int64_t count) = 0;

@@ -45,7 +45,8 @@ constexpr int64_t kPart = int64_t{1} << 28;
 
 class MpiRanks : public Communicator {
  public:
-  MpiRanks(MPI_Comm comm, std::shared_ptr<Liveness> liveness) : comm_(comm), liveness_(std::move(liveness)) {
+  MpiRanks(MPI_Comm comm, std::shared_ptr<Liveness> liveness, int on_this_host)
+      : comm_(comm), liveness_(std::move(liveness)), on_this_host_(on_this_host) {
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
   }
@@ -55,6 +56,7 @@ class MpiRanks : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int on_this_host() const override { return on_this_host_; }
   void sum(float* data, int64_t count) override { reduce(data, count, MPI_FLOAT, MPI_SUM); }
   void sum(double* data, int64_t count) override { reduce(data, count, MPI_DOUBLE, MPI_SUM); }
   void maximum(float* data, int64_t count) override { reduce(data, count, MPI_FLOAT, MPI_MAX); }
@@ -91,7 +93,7 @@ class MpiRanks : public Communicator {
     barrier();  // the split itself is not polled
     MPI_Comm part;
     MPI_Comm_split(comm_, colour, rank_, &part);
-    return std::make_unique<MpiRanks>(part, liveness_);
+    return std::make_unique<MpiRanks>(part, liveness_, on_this_host_);
   }
 
  protected:
@@ -128,12 +130,13 @@ class MpiRanks : public Communicator {
 
   MPI_Comm comm_;
   std::shared_ptr<Liveness> liveness_;
-  int rank_ = 0, size_ = 1;
+  int rank_ = 0, size_ = 1, on_this_host_;
 };
 
 class MpiWorld : public MpiRanks {
  public:
-  explicit MpiWorld(std::shared_ptr<Liveness> liveness) : MpiRanks(MPI_COMM_WORLD, std::move(liveness)) {}
+  MpiWorld(std::shared_ptr<Liveness> liveness, int on_this_host)
+      : MpiRanks(MPI_COMM_WORLD, std::move(liveness), on_this_host) {}
   ~MpiWorld() override {
     // An error of this rank's own: its end tells the others.
     if (std::uncaught_exceptions() > 0) return;
@@ -147,14 +150,13 @@ class MpiWorld : public MpiRanks {
   }
 };
 
-bool on_one_host() {
-  int size = 0, here = 0;
+int count_on_this_host() {
+  int here = 0;
   MPI_Comm host;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
   MPI_Comm_size(host, &here);
   MPI_Comm_free(&host);
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
-  return here == size;
+  return here;
 }
 
 }  // namespace
@@ -166,7 +168,8 @@ std::unique_ptr<Communicator> join_world(std::chrono::milliseconds time_out) {
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  const auto liveness = std::make_shared<Liveness>(rank, size, on_one_host(), time_out);
+  const int here = count_on_this_host();
+  const auto liveness = std::make_shared<Liveness>(rank, size, here == size, time_out);
   // Not polled yet: a rank that ends here ends mpirun's or srun's whole run.
   std::string address = liveness->address();
   int length = static_cast<int>(address.size());
@@ -174,7 +177,7 @@ std::unique_ptr<Communicator> join_world(std::chrono::milliseconds time_out) {
   address.resize(static_cast<size_t>(length));
   MPI_Bcast(address.data(), length, MPI_CHAR, 0, MPI_COMM_WORLD);
   liveness->join(address);
-  return std::make_unique<MpiWorld>(liveness);
+  return std::make_unique<MpiWorld>(liveness, here);
 }
 
 #else

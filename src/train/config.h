@@ -46,6 +46,7 @@ struct TrainConfig {
   struct Batch {
     int64_t documents = 1;
     int64_t accumulation = 1;
+    std::optional<int64_t> ranks_a_document;
   } batch;
   struct Optimizer {
     std::string name = "adamw";

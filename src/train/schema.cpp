@@ -170,6 +170,10 @@ std::vector<ConfigKey> build_schema() {
           "batch.accumulation", 1, kGuarded,
           "Such batches in one update; the loss is weighted by tokens over all of them.",
           [](auto& c) -> auto& { return c.batch.accumulation; }, kMostCounted),
+      optional_integer(
+          "batch.ranks_a_document", 1, kPlain,
+          "Ranks that share one document's windows; null is as few as leave no rank without one.",
+          [](auto& c) -> auto& { return c.batch.ranks_a_document; }, kMostCounted),
       choice(
           "optimizer.name", {"adamw", "adam", "sgd"}, kGuarded,
           "adamw decays weights but neither biases nor norms; adam and sgd (no momentum) decay nothing.",

@@ -193,7 +193,7 @@ memory::PlanData plan_data(const Dataset& set, int64_t documents) {
 }  // namespace
 
 memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
-                             std::optional<int64_t> step_bytes) {
+                             const RankGrid& ranks, std::optional<int64_t> step_bytes) {
   memory::PlanRequest request;
   request.schedule = memory::parse_schedule(config.encoder.schedule);
   request.step_bytes = step_bytes;
@@ -201,7 +201,11 @@ memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, cons
                   .attention_dropout = dropout_rates(config, setup.model_config).attention > 0,
                   .memory_type = memory_type(config),
                   .may_spill = true};
-  request.training = plan_data(setup.training, config.batch.documents);
+  const int64_t an_update = config.batch.documents * config.batch.accumulation;
+  const int64_t of_a_group = (an_update + ranks.groups() - 1) / ranks.groups();
+  request.training = plan_data(setup.training, std::min(config.batch.documents, of_a_group));
+  request.training.ranks = ranks.group().size();
+  request.processes = ranks.all().on_this_host();
   if (setup.validation) {
     request.validation = plan_data(*setup.validation, setup.validation->counts.examples);
     if (config.validation.generate) {

@@ -18,6 +18,7 @@
 #include "train/config.h"
 #include "train/dataset.h"
 #include "train/optimizer.h"
+#include "train/rank_grid.h"
 
 namespace precis::train {
 
@@ -66,6 +67,6 @@ OptimizerOptions optimizer_options(const TrainConfig::Optimizer& config);
 // Under `auto` a resumed run's steps take no more than they did, `step_bytes`, so that they are computed in
 // the same way.
 memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, const models::BartModel& model,
-                             std::optional<int64_t> step_bytes);
+                             const RankGrid& ranks, std::optional<int64_t> step_bytes);
 
 }  // namespace precis::train

@@ -51,13 +51,15 @@ std::string measure_of(const TrainConfig& config, const Setup& setup) {
 class Trainer {
  public:
   Trainer(const TrainRequest& request, FileSystem& files, const LogSink& sink, const StopToken* stop,
-          const TrainObserver& observer, Setup setup, const std::optional<ResumePoint>& resumed)
+          const TrainObserver& observer, parallel::Communicator& ranks, Setup setup,
+          const std::optional<ResumePoint>& resumed)
       : config_(request.config),
         folder_(request.config.output),
         files_(files),
         sink_(sink),
         stop_(stop),
         observer_(observer),
+        ranks_(ranks, config_.batch.ranks_a_document, config_.batch.documents * config_.batch.accumulation),
         setup_(std::move(setup)),
         model_(load_in(config_.precision, resumed ? resumed->path : fs::path(config_.model), sink_)),
         sampler_(setup_.training.counts.examples, static_cast<uint64_t>(config_.seed)),
@@ -76,8 +78,13 @@ class Trainer {
     } else {
       state_.run = new_run_name(folder_);
     }
+    state_.run = parallel::from_leader(ranks_.all(), state_.run);
     total_steps_ = last_step(config_, setup_.training.counts.examples, state_.step, sampler_.state());
-    plan_ = make_plan(config_, setup_, model_, resumed ? state_.step_bytes : std::nullopt);
+    plan_ = make_plan(config_, setup_, model_, ranks_, resumed ? state_.step_bytes : std::nullopt);
+    if (plan_.step_bytes) {
+      const int64_t agreed = smallest(ranks_.all(), *plan_.step_bytes);
+      if (agreed < *plan_.step_bytes) plan_ = make_plan(config_, setup_, model_, ranks_, agreed);
+    }
     if (plan_.step_bytes && state_.step_bytes && *plan_.step_bytes < *state_.step_bytes) {
       log(sink_, LogLevel::kWarning,
           "there is room for " + format_bytes(*plan_.step_bytes) + " a step, where the run had " +
@@ -90,7 +97,7 @@ class Trainer {
 
   TrainOutcome run(const std::optional<ResumePoint>& resumed) {
     TrainOutcome outcome{.first_step = state_.step};
-    check_free_space(folder_, 2 * bytes_of_checkpoint());
+    if (leads()) check_free_space(folder_, 2 * bytes_of_checkpoint());
     model_.set_requires_grad(true);
     const OptimizerOptions options = optimizer_options(config_.optimizer);
     optimizer_.emplace(model_.parameters(), options);
@@ -99,10 +106,14 @@ class Trainer {
     } else if (resumed) {
       log(sink_, LogLevel::kWarning, "the optimiser is another one: its state begins anew");
     }
-    replace_file(files_, folder_ / "config.yaml", kConfigHeader + config_to_yaml(config_, /*origins=*/false));
-    metrics_.emplace(files_, folder_ / "metrics.jsonl");
-    tensorboard_.emplace(files_, folder_, resumed ? state_.step + 1 : 0);
+    if (leads()) {
+      replace_file(files_, folder_ / "config.yaml",
+                   kConfigHeader + config_to_yaml(config_, /*origins=*/false));
+      metrics_.emplace(files_, folder_ / "metrics.jsonl");
+      tensorboard_.emplace(files_, folder_, resumed ? state_.step + 1 : 0);
+    }
     began_ = Clock::now();
+    agree();
     write_start(resumed);
     try {
       // Asked once an update: with a time limit the answer changes by itself, and the last update must be
@@ -114,6 +125,7 @@ class Trainer {
       if (resumed || last) last = after_update(last);
       while (!last) {
         update();
+        agree();
         last = over();
         last = after_update(last);
       }
@@ -144,7 +156,19 @@ class Trainer {
     return seconds_before_ + std::chrono::duration<double>(Clock::now() - began_).count();
   }
 
-  double time_fraction() const { return config_.time_limit ? seconds() / *config_.time_limit : 0.0; }
+  bool leads() const { return ranks_.all().leads(); }
+
+  // Between updates: what every rank goes on with alike.
+  void agree() {
+    now_ = agreed_seconds(ranks_.all(), seconds());
+    if (several_ranks()) throw_if_any_stopped(ranks_.all(), stop_);
+  }
+
+  bool several_ranks() const { return ranks_.all().size() > 1; }
+  // Ranks that compute together stop together, in agree().
+  const StopToken* stop_inside() const { return several_ranks() ? nullptr : stop_; }
+
+  double time_fraction() const { return config_.time_limit ? now_ / *config_.time_limit : 0.0; }
 
   bool out_of_patience() const {
     const std::optional<int64_t>& patience = config_.early_stopping.patience;
@@ -203,7 +227,13 @@ class Trainer {
                                      .warmup_steps = config_.schedule.warmup_steps,
                                      .total_steps = total_steps_}
                                 .at(step, time_fraction());
-    const UpdateResult result = apply_update(model_, *optimizer_, next_documents(), options, stop_);
+    if (several_ranks()) options.ranks = &ranks_;
+    if (observer_.on_progress) {
+      options.gradient.progress = [&](memory::StepPhase phase, int64_t done, int64_t total) {
+        if (Clock::now() - start > std::chrono::seconds(2)) observer_.on_progress(step, phase, done, total);
+      };
+    }
+    const UpdateResult result = apply_update(model_, *optimizer_, next_documents(), options, stop_inside());
     const double duration = std::chrono::duration<double>(Clock::now() - start).count();
     const int64_t tokens = result.source_tokens + result.target_tokens;
     // Only now: an update that a stop or a non-finite loss ended has not happened.
@@ -247,7 +277,8 @@ class Trainer {
     request.window = setup_.window;
     if (config_.validation.generate) request.generation = setup_.generation.config;
     request.streamed = plan_.streamed_validation;
-    request.stop = stop_;
+    request.stop = stop_inside();
+    request.ranks = &ranks_.all();
     request.progress = observer_.on_validating;
     std::optional<models::PackedDecoder> packed;
     if (request.generation) packed.emplace(model_);
@@ -296,13 +327,14 @@ class Trainer {
     state_.optimizer_steps = optimizer_->steps();
     // A new run takes the checkpoint it began with, its best perhaps, under its own name.
     if (state_.best && state_.best->step == state_.step) state_.best->run = state_.run;
+    saved_step_ = state_.step;
+    if (!leads()) return;
     const fs::path path = save_checkpoint(files_, folder_,
                                           {.model = model_,
                                            .optimizer = *optimizer_,
                                            .tokenizer = setup_.tokenizer,
                                            .generation_config = setup_.generation.json},
                                           state_);
-    saved_step_ = state_.step;
     saved_path_ = path;
     prune_checkpoints(files_, folder_, state_, config_.checkpoint.keep);
     write_event("checkpoint", {{"path", path.filename().string()}});
@@ -325,6 +357,7 @@ class Trainer {
   }
 
   void write_event(const char* event, const Json& fields) {
+    if (!leads()) return;
     Json line = {{"event", event}, {"step", state_.step}};
     line.update(fields);
     line["seconds"] = seconds();
@@ -334,6 +367,7 @@ class Trainer {
   }
 
   void sync_record() {
+    if (!leads()) return;
     metrics_->sync();
     tensorboard_->sync();
   }
@@ -344,6 +378,7 @@ class Trainer {
   const LogSink& sink_;
   const StopToken* stop_;
   const TrainObserver& observer_;
+  RankGrid ranks_;
   Setup setup_;
   models::BartModel model_;
   std::optional<Optimizer> optimizer_;
@@ -359,28 +394,40 @@ class Trainer {
   fs::path saved_path_;
   bool broken_ = false;  // a validation found weights that give no finite loss
   double seconds_before_ = 0.0;
+  double now_ = 0.0;  // seconds() of the leader after the last update
   Clock::time_point began_ = Clock::now();
 };
+
+// The leader's choice, which the others open too.
+std::optional<ResumePoint> common_resume_point(const TrainRequest& request, const LogSink& sink,
+                                               parallel::Communicator& ranks) {
+  std::optional<ResumePoint> point;
+  if (ranks.leads()) point = find_resume_point(request.resume, request.config.output, sink);
+  const std::string path = parallel::from_leader(ranks, point ? point->path.string() : "");
+  if (!ranks.leads() && !path.empty()) point = open_checkpoint(path);
+  return point;
+}
 
 }  // namespace
 
 TrainOutcome train(const TrainRequest& request, FileSystem& files, const LogSink& sink, const StopToken* stop,
-                   const TrainObserver& observer) {
+                   const TrainObserver& observer, parallel::Communicator& ranks) {
   std::optional<FolderLock> lock;
   check_changeable(request.allow_change);
-  if (!request.dry_run) {  // before the long work: an output that can't be written is found first
+  if (!request.dry_run && ranks.leads()) {
+    // Before the long work: an output that can't be written is found first.
     make_directories(files, request.config.output);
     lock.emplace(request.config.output);
     prepare_folder(files, request.config.output);
   }
-  const std::optional<ResumePoint> resumed = find_resume_point(request.resume, request.config.output, sink);
+  const std::optional<ResumePoint> resumed = common_resume_point(request, sink, ranks);
   Setup setup = prepare(request.config, resumed ? resumed->path : fs::path(request.config.model), sink, stop,
                         observer.on_reading);
   TrainRequest resolved = request;
   // What null and the default meant: for a resumed run to compare, and for config.yaml to be run again.
   resolved.config.window = setup.window;
   resolved.config.validation.max_length = setup.generation.config.max_length;
-  Trainer trainer(resolved, files, sink, stop, observer, std::move(setup), resumed);
+  Trainer trainer(resolved, files, sink, stop, observer, ranks, std::move(setup), resumed);
   if (request.dry_run) return {};
   return trainer.run(resumed);
 }

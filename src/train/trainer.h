@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "memory/plan.h"
+#include "parallel/communicator.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/setup.h"
@@ -42,6 +43,8 @@ struct StepReport {
 struct TrainObserver {
   ReadingProgress on_reading;
   std::function<void(const memory::MemoryPlan&)> on_plan;
+  // Inside the update of `step`; not of those over in less than a moment.
+  std::function<void(int64_t step, memory::StepPhase phase, int64_t done, int64_t total)> on_progress;
   std::function<void(const StepReport&)> on_step;
   std::function<void(int64_t done, int64_t total)> on_validating;
   std::function<void(int64_t step, const ValidationResult&, bool best)> on_validation;
@@ -60,7 +63,9 @@ struct TrainOutcome {
 
 // Trains, or goes on, until the configured end. Where a stop is requested or a loss is not finite, the state
 // after the last whole update is saved first; then Error of the stop's reason or Error{kNonFinite}.
+// Over several ranks, all call it with the same request; the leader alone writes and is observed. A stop of
+// one stops all between two updates.
 TrainOutcome train(const TrainRequest& request, FileSystem& files, const LogSink& sink, const StopToken* stop,
-                   const TrainObserver& observer);
+                   const TrainObserver& observer, parallel::Communicator& ranks = parallel::one_rank());
 
 }  // namespace precis::train

@@ -21,6 +21,12 @@ std::string ids_of(const UpdateDocuments& documents) {
   return ids;
 }
 
+std::string joined(const std::vector<std::string>& of_ranks) {
+  std::string all;
+  for (const std::string& ids : of_ranks) all += (all.empty() || ids.empty() ? "" : ", ") + ids;
+  return all;
+}
+
 [[noreturn]] void non_finite(const char* what, double value, int64_t step, const std::string& documents) {
   throw Error(ErrorKind::kNonFinite,
               {.what = std::string("the ") + what + " is not finite; the weights are untouched",
@@ -49,18 +55,34 @@ UpdateResult apply_update(const models::BartModel& model, Optimizer& optimizer,
   const int64_t step = gradient.dropout.step;
 
   optimizer.zero_gradients();
-  double nll_sum = 0.0;
-  for (int64_t begin = 0; begin < documents.count; begin += options.batch_documents) {
-    std::vector<memory::Example> batch;
-    for (int64_t i = begin; i < std::min(begin + options.batch_documents, documents.count); ++i) {
-      batch.push_back(documents.at(i));
-    }
+  if (options.ranks != nullptr) gradient.ranks = &options.ranks->group();
+  double sums[] = {0.0, 0.0};  // of nll and of source tokens
+  std::string broken;          // the documents of the first batch whose loss is not finite
+  std::vector<memory::Example> batch;
+  const auto compute = [&] {
+    if (batch.empty()) return;
     const memory::BatchLoss loss = memory::accumulate_gradient(model, batch, gradient, stop);
-    if (!std::isfinite(loss.nll_sum)) non_finite("loss", loss.nll_sum, step, ids_of(documents_of(batch)));
-    nll_sum += loss.nll_sum;
-    result.source_tokens += loss.source_tokens;
+    if (!std::isfinite(loss.nll_sum) && broken.empty()) broken = ids_of(documents_of(batch));
+    sums[0] += loss.nll_sum;
+    sums[1] += static_cast<double>(loss.source_tokens);
+    batch.clear();
+    // Other ranks hear of it when they have done their part.
+    if (options.ranks == nullptr && !std::isfinite(sums[0])) non_finite("loss", sums[0], step, broken);
+  };
+  for (int64_t i = 0; i < documents.count; ++i) {
+    if (options.ranks != nullptr && !options.ranks->has(i)) continue;
+    batch.push_back(documents.at(i));
+    if (static_cast<int64_t>(batch.size()) == options.batch_documents) compute();
   }
-  result.loss = nll_sum / static_cast<double>(result.target_tokens);
+  compute();
+  if (options.ranks != nullptr) {
+    parallel::Communicator& all = options.ranks->all();
+    all.sum(sums, 2);
+    if (!std::isfinite(sums[0])) non_finite("loss", sums[0], step, joined(all.gather(broken)));
+    sum_gradients(all, model.parameters());
+  }
+  result.source_tokens = static_cast<int64_t>(sums[1]);
+  result.loss = sums[0] / static_cast<double>(result.target_tokens);
   result.grad_norm = gradient_norm(model.parameters());
   if (!std::isfinite(result.grad_norm)) {
     non_finite("norm of the gradient", result.grad_norm, step, ids_of(documents));

@@ -9,6 +9,7 @@
 #include "memory/gradient.h"
 #include "models/bart/bart.h"
 #include "train/optimizer.h"
+#include "train/rank_grid.h"
 
 namespace precis::train {
 
@@ -17,6 +18,7 @@ struct UpdateOptions {
   int64_t batch_documents = 1;       // documents computed together
   double clip_norm = 0.0;            // 0: off
   double learning_rate = 0.0;
+  const RankGrid* ranks = nullptr;  // null: this process alone
 };
 
 // The documents of one update. Each is made when its batch is computed: an accumulation's, of any number,
@@ -37,9 +39,10 @@ struct UpdateResult {
   int64_t target_tokens = 0;
 };
 
-// The gradient is that of the mean over all target tokens of `documents`, however they are split. Where it or
-// the loss is not finite: Error{kNonFinite} naming the documents, parameters and optimiser untouched; the
-// same for a stop in between, which is an Error of the token's reason.
+// The gradient is that of the mean over all target tokens of `documents`, however they are split, over ranks
+// too: all of them call this with the same documents. Where it or the loss is not finite: Error{kNonFinite}
+// naming the documents, parameters and optimiser untouched; the same for a stop in between, which is an Error
+// of the token's reason.
 UpdateResult apply_update(const models::BartModel& model, Optimizer& optimizer,
                           const UpdateDocuments& documents, const UpdateOptions& options,
                           const StopToken* stop = nullptr);

@@ -32,6 +32,7 @@ ValidationResult validate(const models::BartModel& model, const Tokenizer& token
   model_request.generation = request.generation;
   model_request.held_layers = request.streamed ? 0 : model.config().decoder_layers;
   model_request.stop = request.stop;
+  model_request.ranks = request.ranks;
   if (request.progress) {
     model_request.progress = [&](double done, const std::string&) {
       request.progress(static_cast<int64_t>(done), result.documents);

@@ -18,7 +18,8 @@ namespace precis::train {
 struct ValidationRequest {
   int64_t window = 1024;
   std::optional<generate::GenerationConfig> generation;  // nothing: the loss alone
-  bool streamed = false;  // hold no layer's keys and values while summaries are written
+  bool streamed = false;                    // hold no layer's keys and values while summaries are written
+  parallel::Communicator* ranks = nullptr;  // share the documents; null: this process alone
   const StopToken* stop = nullptr;
   std::function<void(int64_t done, int64_t total)> progress;  // documents that are done
 };

@@ -27,6 +27,11 @@ class PeakMeter : public c10::Allocator {
     held_ = peak_ = 0;
   }
   int64_t peak() const { return peak_; }
+  // From here on peak() is of what comes, what is held now included.
+  void restart_peak() {
+    const std::lock_guard lock(mutex_);
+    peak_ = held_;
+  }
 
   c10::DataPtr allocate(size_t bytes) override {
     void* const data = real_.raw_allocate(bytes);

@@ -5,6 +5,7 @@
 #include <barrier>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -21,12 +22,14 @@ class ThreadRanks : public Communicator {
     std::barrier<> meet;
     std::vector<const void*> places;
     std::vector<std::string> texts;
+    std::map<int, std::shared_ptr<Shared>> parts;  // of the last split
   };
 
   ThreadRanks(int rank, std::shared_ptr<Shared> shared) : rank_(rank), shared_(std::move(shared)) {}
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(shared_->places.size()); }
+  int on_this_host() const override { return size(); }
   void sum(float* data, int64_t count) override { reduce(data, count, std::plus<float>()); }
   void sum(double* data, int64_t count) override { reduce(data, count, std::plus<double>()); }
   void maximum(float* data, int64_t count) override {
@@ -50,7 +53,22 @@ class ThreadRanks : public Communicator {
     return all;
   }
   void barrier() override { shared_->meet.arrive_and_wait(); }
-  std::unique_ptr<Communicator> split(int) override { return nullptr; }
+  std::unique_ptr<Communicator> split(int colour) override {
+    const std::vector<std::string> colours = gather(std::to_string(colour));
+    int place = 0, count = 0;
+    for (int rank = 0; rank < size(); ++rank) {
+      if (colours[static_cast<size_t>(rank)] != std::to_string(colour)) continue;
+      if (rank < rank_) ++place;
+      ++count;
+    }
+    for (int turn = 0; turn < size(); ++turn) {  // a map is written by one thread at a time
+      if (turn == rank_ && place == 0) shared_->parts[colour] = std::make_shared<Shared>(count);
+      barrier();
+    }
+    std::shared_ptr<Shared> part = shared_->parts[colour];
+    barrier();
+    return std::make_unique<ThreadRanks>(place, part);
+  }
 
  private:
   template <typename Element, typename Operation>
