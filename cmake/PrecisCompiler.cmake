@@ -16,6 +16,12 @@ endif()
 find_program(PRECIS_MOLD mold)
 if(PRECIS_MOLD)
   add_link_options(-fuse-ld=mold)
+  execute_process(COMMAND ${PRECIS_MOLD} --version OUTPUT_VARIABLE mold_version)
+  if(mold_version MATCHES "^mold 1\\.")
+    # It begins the part that is made read-only at .tbss, which may lie in a page that nothing is mapped to: such a
+    # program can't be started.
+    add_link_options(-Wl,-z,norelro)
+  endif()
 endif()
 # For what no time is spent in, the command line and the tests: they compile sooner than with -O3.
 set(PRECIS_QUICK_BUILD $<$<CONFIG:Release>:-O1>)

@@ -89,7 +89,8 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
   const int64_t resident = resident_memory_bytes();
   // What this process holds already is in the plan.
   const int64_t machine = available_memory_bytes() + resident;
-  const int64_t limit = request.budget.value_or(machine / request.processes / 10 * 7);
+  const auto share = [&](int64_t percent) { return machine / request.processes / 100 * percent; };
+  const int64_t limit = request.budget.value_or(share(70));
 
   MemoryPlan plan;
   plan.budget = request.budget;
@@ -101,7 +102,14 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
                       {"optimiser", weights * request.optimizer_states}}};
   const int64_t room = std::max<int64_t>(0, tensors_within(limit) - plan.throughout.bytes());
   if (request.schedule == EncodeSchedule::kAuto) {
-    plan.step_bytes = std::min(room, request.step_bytes.value_or(room));
+    // What a run has taken it takes again, though other programs have a little more of the machine now, and
+    // this one is a little larger: so a fresh run leaves some room.
+    plan.step_bytes = room - room / 64;
+    if (request.step_bytes) {
+      const int64_t most =
+          request.budget ? room : std::max(room, tensors_within(share(85)) - plan.throughout.bytes());
+      plan.step_bytes = std::min(most, *request.step_bytes);
+    }
     plan.way = cost.fastest(plan.shape, *plan.step_bytes);
   } else {
     plan.way = way_of(request.schedule);

@@ -87,7 +87,6 @@ TEST(MemoryPlan, AutoTakesTheFastestThatFits) {
     request.schedule = schedule;
     return plan_memory(model, request);
   };
-  constexpr int64_t kMore = int64_t{1} << 20;  // the program grows a little
   std::vector<int64_t> totals;
   double least = 0;
   for (const EncodeSchedule schedule : {EncodeSchedule::kTwoSweep, EncodeSchedule::kStreamed,
@@ -96,7 +95,7 @@ TEST(MemoryPlan, AutoTakesTheFastestThatFits) {
     const MemoryPlan fixed = plan_of(schedule);
     EXPECT_FALSE(fixed.step_bytes);
     totals.push_back(fixed.total());
-    request.budget = totals.back() + kMore;
+    request.budget = totals.back() + totals.back() / 32;  // a run leaves some room
     const MemoryPlan plan = plan_of(EncodeSchedule::kAuto);
     check_budget(plan);
     // What the schedule alone takes, or better: graphs are retained under a leaner one.
