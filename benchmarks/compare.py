@@ -68,7 +68,8 @@ def programs(task, arguments, model, book):
     for dtype in arguments.dtypes.split(","):
         typed = [*shared, "--dtype", dtype]
         if not (task == "train" and dtype != "float32" and not arguments.train_16_bit):
-            rows.append((f"precis {dtype}", [PRECIS, "bench", model, "--quiet", "--format", "json", *typed]))
+            same = ["--train-schedule", "cached"] if task == "train" else []  # the peer's algorithm
+            rows.append((f"precis {dtype}", [PRECIS, "bench", model, "--quiet", "--format", "json", *typed, *same]))
             rows.append((f"transformers {dtype}", [sys.executable, PEERS / "transformers_peer.py", model, *typed]))
     if task != "train":
         for dtype in ("float32", "int8"):

@@ -28,6 +28,9 @@ install(RUNTIME_DEPENDENCY_SET precis_needs
   PRE_EXCLUDE_REGEXES "^(ld-linux.*|libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\\+\\+|libcuda)\\.so"
   DIRECTORIES ${PRECIS_TORCH}/lib
   LIBRARY DESTINATION lib/precis)
+if(PRECIS_MPI)  # without MPI itself, which is the machine's that ranks run on
+  install(TARGETS precis_mpi LIBRARY DESTINATION lib/precis)
+endif()
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/precis DESTINATION include)
 # The program looks for its model in ../share/precis/models: here that of the sources, there a copy.
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/share/precis)

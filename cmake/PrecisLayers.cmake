@@ -6,6 +6,7 @@ function(precis_layer name)
   cmake_parse_arguments(LAYER "TORCH" "" "USES;LIBRARIES" ${ARGN})
   set(target precis_${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "_module\\.cpp$")  # of a library that is loaded at run time
   if(sources)
     add_library(${target} STATIC ${sources})
     set(scope PUBLIC)

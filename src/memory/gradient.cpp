@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "memory/cost.h"
 #include "nn/token_loss.h"
@@ -82,8 +83,9 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
     dropout.document_keys.push_back(example.key);
     if (ranks.leads()) loss.source_tokens += static_cast<int64_t>(example.document.text.size());
   }
-  for (const DocumentPack& whole : packs_of(model, examples, options.window)) {
-    const DocumentPack pack = part_of(whole, ranks.rank(), ranks.size());
+  for (DocumentPack& whole : packs_of(model, examples, options.window)) {
+    const DocumentPack pack =
+        ranks.size() == 1 ? std::move(whole) : part_of(whole, ranks.rank(), ranks.size());
     throw_if_stopped(stop);
     const TargetBatch targets = target_batch(model, examples, pack);
     const PackShape shape = PackShape::of(pack, targets.input_ids_BS.size(1));

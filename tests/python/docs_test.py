@@ -20,6 +20,14 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("recipes
 # Their commands make the figures beside them, in minutes: what they name is checked, and they are not run.
 FIGURES = sorted([*ROOT.glob("docs/results/*.md"), *ROOT.glob("docs/decisions/*.md"), ROOT / "CONTRIBUTING.md"])
 
+CACHED = [
+    "recipes/cached/prepare.py qmsum build/cached/data/qmsum/train.jsonl QMSum/data/ALL/train/*.json",
+    "recipes/cached/prepare.py qmsum build/cached/data/qmsum/validation.jsonl QMSum/data/ALL/val/*.json",
+    "build/precis train recipes/cached/qmsum.yaml --dry-run",
+    "build/precis train recipes/cached/qmsum.yaml encoder.memory_budget=20GiB",
+    "build/precis evaluate build/cached/qmsum/best --data build/cached/data/qmsum/test.jsonl --num-beams 4"
+    " --no-repeat-ngram-size 3",
+]
 # What a test can't run, and why. What these name is checked all the same.
 NOT_RUN = {
     "scripts/demo": "four minutes, and package lists from the network",
@@ -29,6 +37,8 @@ NOT_RUN = {
     "recipes/describe/model/make": "two hours",
     "recipes/pretrain/study DATA": "forty minutes",
     "recipes/proposals/study DATA": "twenty minutes",
+    "recipes/qmsum/study DATA": "twenty minutes",
+    **dict.fromkeys(CACHED, "a BART-large and the data sets are the reader's"),
     "man -l PREFIX/share/man/man1/precis.1": "man is no package of scripts/setup; reference_test.py reads the page",
 }
 # Run with these words behind them, for a training of a moment.

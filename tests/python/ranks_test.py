@@ -202,3 +202,73 @@ def test_summarize_over_ranks_prints_in_order(world, tmp_path):
 def test_summarize_over_ranks_reads_no_pipe(world):
     done = over_ranks("summarize", world / "model", "-", code=2)
     assert "several ranks read files alone" in done.stderr
+
+
+def ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def two_hosts(tmp_path):
+    """Two network namespaces with a cable between them; a command line that runs one rank in each."""
+    if shutil.which("ip") is None:
+        pytest.skip("no ip of iproute2")
+    names = [f"precis-{os.getpid()}-{side}" for side in "ab"]
+    cable = [f"p{os.getpid() % 100000}{side}" for side in "ab"]
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", cable[0], "type", "veth", "peer", "name", cable[1])
+        for number, (name, end) in enumerate(zip(names, cable), 1):
+            ip("link", "set", end, "netns", name)
+            ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", end)
+            for device in (end, "lo"):
+                ip("-n", name, "link", "set", device, "up")
+    except (OSError, subprocess.CalledProcessError) as refused:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+        pytest.skip(f"no network namespaces: {refused}")
+    agent = tmp_path / "agent"  # in the place of ssh: the host's name, then what to run there
+    agent.write_text(f'#!/bin/sh\nshift\nexec ip netns exec {names[1]} unshare -u sh -c "hostname hostb; $*"\n')
+    agent.chmod(0o755)
+    network = "10.77.0.0/24"
+    launch = ["mpirun", "--allow-run-as-root", "--mca", "plm_rsh_agent", str(agent), "--mca", "btl", "tcp,self",
+              "--mca", "oob_tcp_if_include", network, "--mca", "btl_tcp_if_include", network,
+              "--host", "10.77.0.1:1,10.77.0.2:1", "-x", "OMP_NUM_THREADS", "-np", "2"]
+    yield ["ip", "netns", "exec", names[0], "unshare", "-u", "sh", "-c", 'hostname hosta; exec "$@"', "sh", *launch]
+    for name in names:
+        ip("netns", "del", name)
+
+
+def test_two_hosts_are_one(world, tmp_path, two_hosts):
+    config = config_of(world, tmp_path / "one", precision="float64", steps=3, batch={"documents": 1, "accumulation": 1},
+                       optimizer={"name": "sgd", "learning_rate": 0.1}, validation={"every": 0})
+    train(tmp_path, config)
+    config["output"] = str(tmp_path / "two")
+    path = tmp_path / "hosts.yaml"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    done = subprocess.run([*two_hosts, PROGRAM, "train", str(path)], capture_output=True, text=True, env=ENVIRONMENT,
+                          timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_rank_that_is_killed_on_another_host_ends_this_one(world, tmp_path, two_hosts):
+    config = config_of(world, tmp_path / "out", steps=100000, validation={"every": 0}, checkpoint={"every": 5})
+    path = tmp_path / "endless.yaml"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    run = subprocess.Popen([*two_hosts, PROGRAM, "train", str(path)], text=True, env=ENVIRONMENT,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until = time.time() + 60
+    while not list((tmp_path / "out").glob("step-*")) and time.time() < until:
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.1)
+    found = subprocess.run(["pgrep", "-f", f"precis train {path}"], capture_output=True, text=True).stdout.split()
+    ranks = {}
+    for pid in map(int, found):
+        if os.readlink(f"/proc/{pid}/exe").endswith("/precis"):
+            ranks[rank_of(pid)] = pid
+    os.kill(ranks[1], signal.SIGKILL)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert re.search(r"rank 1 of 2 has ended|process rank 1 .*exited on signal 9", err), err

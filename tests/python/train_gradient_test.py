@@ -79,6 +79,8 @@ def small(tmp_path_factory):
     (256, "cached", [253, 254, 255, 1300], 17),
     (1024, "auto", [1021, 1022, 1023, 2044], 0),
     (1024, "streamed", [5000], 0),
+    (1024, "two_sweep", [1, 1021, 1022, 1023, 2044, 2500], 0),
+    (256, "two_sweep", [253, 254, 255, 1300], 17),
 ])
 def test_one_sgd_step_is_the_gradient(small, tmp_path, window, schedule, lengths, query):
     model_dir, model, tokenizer = small
@@ -132,7 +134,7 @@ def six_models(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("schedule", ["kept", "cached", "streamed"])
+@pytest.mark.parametrize("schedule", ["kept", "cached", "streamed", "two_sweep"])
 def test_bfloat16_is_as_near_as_autocast(six_models, tmp_path, schedule):
     """With instructions for it both round alike, and which is nearer is chance: on average ours may be farther by no more
     than two standard errors of the six."""
