@@ -1,7 +1,7 @@
 """Bytes that a training step holds for every source token: the slope of its peak against the document's length, by an
 allocator that counts (programs/held_bytes.cpp), beside what is calculated.
 
-memory.py [--shape base|large] [--dtype float32|bfloat16] [--tokens 4096,8192,16384] [--schedules ...]
+memory.py [--shape base|large] [--dtype float32|bfloat16] [--tokens 4088,8176,16352] [--schedules ...]
 
 The peak of a whole step is that of its largest phase, and at lengths that a processor trains on in minutes that is the
 graph of one encoder call, whatever the document's length. So every phase has its own peak: what grows with the document
@@ -52,7 +52,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="base", choices=SHAPES)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--tokens", default="4096,8192,16384")
+    parser.add_argument("--tokens", default="4088,8176,16352")
     parser.add_argument("--targets", default="256")
     parser.add_argument("--schedules", default="cached,streamed,two_sweep")
     options = parser.parse_args()
