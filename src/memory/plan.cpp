@@ -132,13 +132,15 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
 
 void check_budget(const MemoryPlan& plan) {
   if (!plan.budget || plan.total() <= *plan.budget) return;
-  throw Error(ErrorKind::kBudget, {.what = "the memory budget can't be met",
-                                   .where = "encoder.memory_budget",
-                                   .expected = "at least " + format_bytes(plan.total()) +
-                                               " under the schedule " + name(plan.way.schedule),
-                                   .found = format_bytes(*plan.budget),
-                                   .hint = "raise the budget, or lower batch.documents, window or what "
-                                           "validation does, or use the schedule auto"});
+  throw Error(ErrorKind::kBudget,
+              {.what = "the memory budget can't be met",
+               .where = "encoder.memory_budget",
+               .expected = "at least " + format_bytes(plan.total()) + " under the schedule " +
+                           name(plan.way.schedule),
+               .found = format_bytes(*plan.budget),
+               .hint = std::string("raise the budget, or lower batch.documents, window or what "
+                                   "validation does") +
+                       (plan.step_bytes ? "" : ", or use the schedule auto")});
 }
 
 }  // namespace precis::memory
