@@ -204,6 +204,8 @@ Way CostModel::fastest(const PackShape& shape, int64_t limit) const {
         const Way more{schedule, way.retained_positions + step};
         if (more.retained_positions < shape.positions && bytes(shape, more) <= limit) way = more;
       }
+      // No more than was counted: smaller calls than the largest would fill the rest.
+      way.retained_positions = retained_positions(shape, way);
     }
     const double arithmetic = flops(shape, way);
     if (least == 0.0 || arithmetic < least) {

@@ -1,10 +1,7 @@
 // Groups of ranks, and what ranks agree on.
 #include "train/rank_grid.h"
 
-#include <algorithm>
-
 #include "base/error.h"
-#include "nn/rank_sum.h"
 
 namespace precis::train {
 
@@ -37,13 +34,9 @@ double agreed_seconds(parallel::Communicator& ranks, double seconds) {
 }
 
 int64_t smallest(parallel::Communicator& ranks, int64_t value) {
-  std::string bytes(reinterpret_cast<const char*>(&value), sizeof value);
-  for (const std::string& one : ranks.gather(bytes)) {
-    int64_t other = 0;
-    one.copy(reinterpret_cast<char*>(&other), sizeof other);
-    value = std::min(value, other);
-  }
-  return value;
+  double negative = -static_cast<double>(value);
+  ranks.maximum(&negative, 1);
+  return -static_cast<int64_t>(negative);
 }
 
 void throw_if_any_stopped(parallel::Communicator& ranks, const StopToken* stop) {
@@ -54,11 +47,6 @@ void throw_if_any_stopped(parallel::Communicator& ranks, const StopToken* stop) 
   if (kind >= 0) {
     throw Error(static_cast<ErrorKind>(static_cast<int>(kind)), {.what = "stopped by a signal"});
   }
-}
-
-void sum_gradients(parallel::Communicator& ranks,
-                   const std::vector<std::pair<std::string, at::Tensor>>& parameters) {
-  for (const auto& [name, parameter] : parameters) nn::sum_over(ranks, parameter.grad());
 }
 
 }  // namespace precis::train

@@ -5,10 +5,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "base/stop.h"
-#include "models/bart/bart.h"
 #include "parallel/communicator.h"
 
 namespace precis::train {
@@ -32,12 +30,9 @@ class RankGrid {
 
 // The leader's time, on every rank.
 double agreed_seconds(parallel::Communicator& ranks, double seconds);
-// The smallest of the ranks' values.
+// The smallest of the ranks' values, below 2^53.
 int64_t smallest(parallel::Communicator& ranks, int64_t value);
 // Throws on every rank what throw_if_stopped() throws on one of them.
 void throw_if_any_stopped(parallel::Communicator& ranks, const StopToken* stop);
-// Each parameter's gradient becomes the sum of the ranks'.
-void sum_gradients(parallel::Communicator& ranks,
-                   const std::vector<std::pair<std::string, at::Tensor>>& parameters);
 
 }  // namespace precis::train

@@ -119,7 +119,10 @@ TrainerState TrainerState::from_json(const Json& json, const std::string& where)
     }
   }
   state.seconds = real(json, "seconds", where);
-  if (!member(json, "step_bytes", where).is_null()) state.step_bytes = integer(json, "step_bytes", where);
+  // Older checkpoints have none.
+  if (const auto bytes = json.find("step_bytes"); bytes != json.end() && !bytes->is_null()) {
+    state.step_bytes = integer(json, "step_bytes", where);
+  }
   state.model_digest = text(json, "model_digest", where);
   state.tokenizer_digest = text(json, "tokenizer_digest", where);
   state.data_digest = text(json, "data_digest", where);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "nn/rank_sum.h"
 
 namespace precis::train {
 
@@ -79,7 +80,7 @@ UpdateResult apply_update(const models::BartModel& model, Optimizer& optimizer,
     parallel::Communicator& all = options.ranks->all();
     all.sum(sums, 2);
     if (!std::isfinite(sums[0])) non_finite("loss", sums[0], step, joined(all.gather(broken)));
-    sum_gradients(all, model.parameters());
+    for (const auto& [name, parameter] : model.parameters()) nn::sum_over(all, parameter.grad());
   }
   result.source_tokens = static_cast<int64_t>(sums[1]);
   result.loss = sums[0] / static_cast<double>(result.target_tokens);

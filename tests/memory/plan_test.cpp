@@ -110,6 +110,8 @@ TEST(MemoryPlan, AutoTakesTheFastestThatFits) {
   EXPECT_GT(between.way.retained_positions, 0);
   EXPECT_LT(between.way.retained_positions, between.shape.positions);
   EXPECT_GT(between.total(), *request.budget * 9 / 10);
+  // Whole calls of the largest size: calls that are smaller fill no more than was counted.
+  EXPECT_EQ(between.way.retained_positions % between.shape.call_positions, 0);
 
   request.step_bytes = *between.step_bytes / 2;  // of a resumed run
   EXPECT_EQ(plan_of(EncodeSchedule::kAuto).step_bytes, *between.step_bytes / 2);

@@ -164,7 +164,7 @@ def test_an_error_of_one_rank_ends_the_other(world, tmp_path):
     (tmp_path / "out").mkdir()
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(config), encoding="utf-8")
-    limited = f'ulimit -f 60; exec "$0" "$@"'
+    limited = 'ulimit -f 60; exec "$0" "$@"'
     done = subprocess.run([*RANKS, "bash", "-c", limited, PROGRAM, "train", str(path)], capture_output=True, text=True,
                           env=ENVIRONMENT, timeout=120)
     assert done.returncode == 5 and "rank 0: " in done.stderr, done.stderr
