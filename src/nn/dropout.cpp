@@ -14,16 +14,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// A 32-bit finaliser (Ellis 2018, lowbias32): vectorises where a 64-bit multiply does not.
-inline uint32_t mix32(uint32_t x) {
-  x ^= x >> 16;
-  x *= 0x7feb352du;
-  x ^= x >> 15;
-  x *= 0x846ca68bu;
-  x ^= x >> 16;
-  return x;
-}
-
 // Writes `count` factors of line (h, m) of a row, columns first.. on. The line's key takes all 64 bits of the
 // row's key, site, h and m; a column is then a counter under it, mixed twice with both halves of the key.
 template <typename scalar>
@@ -31,8 +21,9 @@ void fill_line(scalar* line, int64_t count, int64_t first, uint64_t line_key, ui
                scalar kept) {
   const uint32_t low = static_cast<uint32_t>(line_key), high = static_cast<uint32_t>(line_key >> 32);
   for (int64_t n = 0; n < count; ++n) {
-    const uint32_t column = static_cast<uint32_t>(first + n);
-    line[n] = mix32(mix32(column ^ low) + high) < threshold ? scalar(0) : kept;
+    uint32_t column = static_cast<uint32_t>(first + n);
+    mix_column(column, low, high);
+    line[n] = column < threshold ? scalar(0) : kept;
   }
 }
 
