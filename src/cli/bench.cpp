@@ -203,7 +203,6 @@ Figure train_step(const BenchOptions& options) {
       models::load_model(options.model, type == at::kBFloat16 ? at::kFloat : type, log_sink());
   model.compute_in(type);
   model.set_requires_grad(true);
-  train::Optimizer optimizer(model.parameters(), {});
   const int64_t vocabulary = model.config().vocab_size;
   const int64_t target =
       decoder_tokens(options.train_target_tokens, 128, 1, "--train-target-tokens", model.config());
@@ -223,6 +222,7 @@ Figure train_step(const BenchOptions& options) {
   const memory::MemoryPlan plan = memory::plan_memory(model, request);
   memory::check_budget(plan);
   log(log_sink(), LogLevel::kInfo, plan.describe());
+  train::Optimizer optimizer(model.parameters(), {});  // behind the plan, which counts what stands already
   update.gradient.way = plan.way;
   update.gradient.bytes = plan.step_bytes;
   update.clip_norm = 1.0;

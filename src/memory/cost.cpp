@@ -2,6 +2,7 @@
 #include "memory/cost.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "kernels/attention.h"
 #include "memory/cross_block.h"
@@ -60,6 +61,8 @@ CostModel::CostModel(const models::BartModel& model, const CostSettings& setting
   product_ = size(wide ? at::kFloat : model.activation_type());
   state_ = size(memory_type_);
   score_ = size(score_type(model.activation_type()));
+  encoder_kernels_ = kernels::has_attention(model.activation_type(), model.device(),
+                                            config_.d_model / config_.encoder_attention_heads);
   cross_kernels_ = kernels::has_attention(model.activation_type(), model.device(),
                                           config_.d_model / config_.decoder_attention_heads);
   const auto fused = [&](int64_t heads) {
@@ -69,15 +72,19 @@ CostModel::CostModel(const models::BartModel& model, const CostSettings& setting
   fused_ = fused(config_.encoder_attention_heads) && fused(config_.decoder_attention_heads);
 }
 
-// One encoder layer's graph keeps the layer's input, two sums before a norm and one norm's output (4 d); q,
-// k, v and the attention's output (4 d), the feed-forward's two inner states (2 f). Where the types differ,
-// each product reads a copy of its input.
-int64_t CostModel::encoder_graph_bytes(const PackShape& shape) const {
-  const int64_t d = config_.d_model, copies = weight_ == product_ ? 0 : 1;
-  int64_t layer = 4 * d * weight_ + (4 + 2 * copies) * d * product_ + 2 * config_.encoder_ffn_dim * product_;
-  if (!fused_) {  // scores, probabilities and their dropped copy
-    layer += 3 * product_ * config_.encoder_attention_heads * std::min(settings_.window, shape.longest_rows);
-  }
+// Scores, probabilities and their dropped copy.
+int64_t CostModel::plain_scores(const PackShape& shape) const {
+  return 3 * product_ * config_.encoder_attention_heads * std::min(settings_.window, shape.longest_rows);
+}
+
+// What models/bart/bart_encoder_graph.h keeps of a layer: of all, the attention's output and the sum before the last
+// norm, and each query's log-sum-exp; in full also queries, keys and values, the inner state and the sum before the
+// first norm. The embeddings' sum, norm and dropped result come on top, and what a plain attention makes.
+int64_t CostModel::encoder_graph_bytes(const PackShape& shape, bool lean) const {
+  const int64_t d = config_.d_model;
+  int64_t layer = d * (product_ + weight_) + config_.encoder_attention_heads * score_ + 4 * weight_;
+  if (!lean) layer += d * (3 * product_ + weight_) + config_.encoder_ffn_dim * product_;
+  if (!lean && !fused_) layer += plain_scores(shape);
   return config_.encoder_layers * layer + 3 * d * weight_;
 }
 
@@ -104,22 +111,28 @@ int64_t CostModel::block_elements(int64_t most_rows, int64_t documents, int64_t 
          ((settings_.attention_dropout ? 4 : 2) * row_scores + (with_gradients ? 8 : 3) * config_.d_model);
 }
 
-int64_t CostModel::retained_positions(const PackShape& shape, const Way& way) const {
-  if (way.retained_positions >= shape.positions) return shape.positions;
-  return way.retained_positions - way.retained_positions % shape.call_positions;
+Retention CostModel::retained(const PackShape& shape, const Way& way) const {
+  const auto whole_calls = [&](int64_t positions, int64_t of) {
+    return positions >= of ? of : positions - positions % shape.call_positions;
+  };
+  Retention result;
+  result.full = whole_calls(way.retained.full, shape.positions);
+  result.lean = whole_calls(way.retained.lean, shape.positions - result.full);
+  return result;
 }
 
 std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way) const {
   const int64_t d = config_.d_model, V = config_.vocab_size;
   const CrossMode mode = cross_mode(way.schedule);
   const bool held = mode == CrossMode::kHeld, two_sweep = mode == CrossMode::kTwoSweep;
-  const int64_t retained = retained_positions(shape, way);
+  const Retention retained = this->retained(shape, way);
+  const int64_t full_graph = encoder_graph_bytes(shape, false), lean_graph = encoder_graph_bytes(shape, true);
   const int64_t memory = shape.rows * d;  // elements
   const int64_t piece_rows = std::min<int64_t>(shape.targets, 512), head = V * d;
 
   const PlanPart states = {"memory (encoder states)", way.spilled ? 0 : memory * state_};
   const PlanPart gradient = {"gradient of the memory", two_sweep ? 0 : memory * score_};
-  const PlanPart graphs = {"retained graphs of windows", retained * encoder_graph_bytes(shape)};
+  const PlanPart graphs = {"retained graphs of windows", retained.full * full_graph + retained.lean * lean_graph};
   const PlanPart of_queries = {
       "queries and their gradients, for the second sweep",
       two_sweep ? config_.decoder_layers * shape.targets * 2 * (d + config_.decoder_attention_heads) * score_
@@ -144,7 +157,8 @@ std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way)
         // The head's gradient is made beside a piece's logits, and then scaled into a second one.
         {"vocabulary: logits of a piece, gradient of the head",
          (std::max(2 * piece_rows * V, head) + head) * weight_}}});
-  const int64_t again = retained < shape.positions ? shape.call_positions * encoder_graph_bytes(shape) : 0;
+  const bool all = retained.full + retained.lean >= shape.positions;
+  const int64_t again = all ? 0 : shape.call_positions * full_graph;
   // In the second sweep the rows' gradient comes first.
   const int64_t second_sweep =
       two_sweep
@@ -152,7 +166,13 @@ std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way)
                                                        shape.longest_target, /*with_gradients=*/true)) *
                 score_
           : 0;
-  const int64_t one_layer = shape.call_positions * (4 * d + 2 * config_.encoder_ffn_dim) * product_;
+  // Three inner states, two states past the products and three beside them; where a graph is lean, what it left out.
+  int64_t layer = (3 * d + 3 * config_.encoder_ffn_dim) * product_ + 2 * d * weight_;
+  if (retained.lean > 0) {
+    layer += (3 * d + config_.encoder_ffn_dim) * product_ + d * weight_;
+    if (!fused_) layer += plain_scores(shape) / 3 * 2;  // the scores themselves are gone by then
+  }
+  const int64_t one_layer = shape.call_positions * layer;
   phases.push_back({"while the windows' gradients are made",
                     {gradient,
                      of_queries,
@@ -181,8 +201,15 @@ double CostModel::flops(const PackShape& shape, const Way& way) const {
   const double products = encoder_layers * (8 * d * d + 4 * d * static_cast<double>(config_.encoder_ffn_dim));
   const double attention = encoder_layers * 2 * C * d;
   const double forward = products + 2 * attention;
-  const double made_again = positions - static_cast<double>(retained_positions(shape, way));
-  const double encoder = positions * (forward + 2 * products + 5 * attention) + made_again * forward;
+  const Retention retained = this->retained(shape, way);
+  const double lean = static_cast<double>(retained.lean);
+  const double made_again = positions - static_cast<double>(retained.full) - lean;
+  // A lean graph lacks the queries, keys and values, the attention block's output and the inner state.
+  const double left_out =
+      encoder_layers * (8 * d * d + 2 * d * static_cast<double>(config_.encoder_ffn_dim)) +
+      (encoder_kernels_ ? 0 : 2 * attention);
+  const double encoder =
+      positions * (forward + 2 * products + 5 * attention) + made_again * forward + lean * left_out;
 
   // Of a target, without the memory: six projections, the feed-forward, half a square of self-attention, the
   // vocabulary.
@@ -202,31 +229,46 @@ double CostModel::flops(const PackShape& shape, const Way& way) const {
   return encoder + decoder + cross;
 }
 
+Retention CostModel::most_retained(const PackShape& shape, EncodeSchedule schedule, int64_t limit) const {
+  const auto fits = [&](const Retention& retention) { return bytes(shape, {schedule, retention}) <= limit; };
+  // The most encoder calls of which `of` makes a retention that fits, by bisection. Whole calls of the largest size,
+  // and no more than was counted: smaller calls would fill the rest.
+  const auto most = [&](const auto& of) {
+    int64_t calls = 0;
+    for (int64_t step = std::bit_floor(static_cast<uint64_t>(shape.positions / shape.call_positions + 1)); step > 0;
+         step /= 2) {
+      if ((calls + step) * shape.call_positions < shape.positions + shape.call_positions && fits(of(calls + step))) {
+        calls += step;
+      }
+    }
+    return calls;
+  };
+  const auto positions = [&](int64_t calls) { return calls * shape.call_positions; };
+  const auto lean_only = [&](int64_t calls) { return Retention{.lean = positions(calls)}; };
+  const auto rest_lean = [&](int64_t calls) { return Retention{positions(calls), kAllPositions}; };
+  if (encoder_kernels_ && !fits(rest_lean(0))) return this->retained(shape, {schedule, lean_only(most(lean_only))});
+  const auto full_only = [&](int64_t calls) { return Retention{.full = positions(calls)}; };
+  const auto kept = encoder_kernels_ ? rest_lean(most(rest_lean)) : full_only(most(full_only));
+  if (kept.full >= shape.positions) return {.full = kAllPositions};
+  return kept;
+}
+
 Way CostModel::fastest(const PackShape& shape, int64_t limit) const {
   Way best = way_of(EncodeSchedule::kTwoSweep);
   best.spilled = settings_.may_spill;
   double least = 0.0;
   for (const EncodeSchedule schedule :
        {EncodeSchedule::kCached, EncodeSchedule::kStreamed, EncodeSchedule::kTwoSweep}) {
-    Way way{schedule, 0};
+    Way way{schedule, {}};
     if (bytes(shape, way) > limit) continue;
-    if (bytes(shape, {schedule, shape.positions}) <= limit) {
-      way.retained_positions = kAllPositions;
-    } else {
-      for (int64_t step = shape.positions; step > 0; step /= 2) {  // the most that fits, by bisection
-        const Way more{schedule, way.retained_positions + step};
-        if (more.retained_positions < shape.positions && bytes(shape, more) <= limit) way = more;
-      }
-      // No more than was counted: smaller calls than the largest would fill the rest.
-      way.retained_positions = retained_positions(shape, way);
-    }
+    way.retained = most_retained(shape, schedule, limit);
     const double arithmetic = flops(shape, way);
     if (least == 0.0 || arithmetic < least) {
       best = way;
       least = arithmetic;
     }
   }
-  if (best.schedule == EncodeSchedule::kCached && best.retained_positions == kAllPositions) {
+  if (best.schedule == EncodeSchedule::kCached && best.retained.full == kAllPositions) {
     best.schedule = EncodeSchedule::kKept;
   }
   return best;

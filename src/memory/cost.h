@@ -82,10 +82,13 @@ class CostModel {
   int64_t block_elements(int64_t most_rows, int64_t documents, int64_t targets, bool with_gradients) const;
 
  private:
-  int64_t encoder_graph_bytes(const PackShape& shape) const;  // a position
+  int64_t encoder_graph_bytes(const PackShape& shape, bool lean) const;  // a position
+  int64_t plain_scores(const PackShape& shape) const;                    // bytes of a position and layer
   int64_t decoder_graph_bytes(const PackShape& shape) const;  // a target
-  // Whole encoder calls only.
-  int64_t retained_positions(const PackShape& shape, const Way& way) const;
+  // Whole encoder calls only, and no more than there are.
+  Retention retained(const PackShape& shape, const Way& way) const;
+  // The most that fits beside `schedule`, which itself fits: all in part before any in full.
+  Retention most_retained(const PackShape& shape, EncodeSchedule schedule, int64_t bytes) const;
 
   models::BartConfig config_;
   CostSettings settings_;
@@ -94,8 +97,9 @@ class CostModel {
   int64_t product_;  // of matrix products
   int64_t state_;    // of the memory
   int64_t score_;    // of scores and their sums
-  bool cross_kernels_;  // streamed attention is by the kernels
-  bool fused_;       // no attention within a row makes its probabilities
+  bool cross_kernels_;   // streamed attention is by the kernels
+  bool encoder_kernels_;  // the encoder's attention is
+  bool fused_;            // no attention within a row makes its probabilities
 };
 
 }  // namespace precis::memory

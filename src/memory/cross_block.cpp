@@ -6,33 +6,11 @@
 #include <limits>
 
 #include "nn/attention.h"
-#include "nn/bfloat16.h"
 #include "nn/linear.h"
 
 namespace precis::memory {
 
 namespace {
-
-at::Tensor& gradient_of(const at::Tensor& parameter) {
-  at::Tensor& gradient = at::Tensor(parameter).mutable_grad();
-  if (!gradient.defined()) gradient = at::zeros_like(parameter);
-  return gradient;
-}
-
-// a' b, added to the parameter's gradient: in one product where the types are one, else in the gradient's.
-void add_product(const at::Tensor& parameter, const at::Tensor& a_RD, const at::Tensor& b_RM) {
-  at::Tensor& sum = gradient_of(parameter);
-  if (a_RD.scalar_type() == sum.scalar_type()) {
-    sum.addmm_(a_RD.t(), b_RM);
-  } else {
-    sum.add_(at::mm(a_RD.t(), b_RM));
-  }
-}
-
-void add_rows(const at::Tensor& bias_D, const at::Tensor& d_RD) {
-  at::Tensor& sum = gradient_of(bias_D);
-  sum.add_(d_RD.sum(0, false, sum.scalar_type()));
-}
 
 // 1 / sqrt(E).
 double scale_of(const at::Tensor& x_NSE) { return 1.0 / std::sqrt(static_cast<double>(x_NSE.size(2))); }
@@ -218,16 +196,12 @@ BlockGradients block_gradients(const CrossQueries& queries, const QueryGradients
 at::Tensor ProjectionGradient::add(const at::Tensor& states_RM, const at::Tensor& d_key_RD,
                                    const at::Tensor& d_value_RD) const {
   const at::NoGradGuard no_grad;
-  const bool widened = nn::widens_bfloat16(states_RM.scalar_type(), states_RM.device());
-  const at::ScalarType products = widened ? at::kFloat : states_RM.scalar_type();
-  const at::Tensor states = states_RM.to(products);
+  const at::ScalarType products = states_RM.scalar_type();
   const at::Tensor d_key = d_key_RD.to(products), d_value = d_value_RD.to(products);
-  add_product(projection_.key_weight_DM, d_key, states);
-  add_product(projection_.value_weight_DM, d_value, states);
-  if (projection_.key_bias_D.defined()) add_rows(projection_.key_bias_D, d_key_RD);
-  if (projection_.value_bias_D.defined()) add_rows(projection_.value_bias_D, d_value_RD);
-  at::Tensor d_states_RM = at::mm(d_key, projection_.key_weight_DM.to(products));
-  return d_states_RM.addmm_(d_value, projection_.value_weight_DM.to(products));
+  nn::add_linear_gradient(projection_.key_weight_DM, projection_.key_bias_D, d_key, states_RM);
+  nn::add_linear_gradient(projection_.value_weight_DM, projection_.value_bias_D, d_value, states_RM);
+  return nn::linear_input_gradient(d_value, projection_.value_weight_DM,
+                                   nn::linear_input_gradient(d_key, projection_.key_weight_DM));
 }
 
 }  // namespace precis::memory

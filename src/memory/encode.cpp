@@ -11,6 +11,8 @@ namespace precis::memory {
 
 namespace {
 
+using models::EncoderGraph;
+
 // Stands for the decoder where a window's index stands for a window.
 constexpr uint64_t kDecoderRow = UINT64_MAX;
 
@@ -30,10 +32,17 @@ EncoderPack call_of(const models::BartModel& model, const WindowPacks& calls, in
 
 // The kept rows [R, M] of one encoder call.
 at::Tensor encode_windows(const models::BartModel& model, const DocumentPack& pack,
-                          const EncoderPack& windows, const StepDropout& dropout) {
+                          const EncoderPack& windows, const StepDropout& dropout, EncoderGraph graph) {
   const at::Tensor states_WCM =
-      model.encode(windows.ids_WC, windows.lengths_W, dropout.windows(pack, windows));
+      model.encode(windows.ids_WC, windows.lengths_W, dropout.windows(pack, windows), graph);
   return states_WCM.flatten(0, 1).index_select(0, windows.from_R);
+}
+
+// Takes a call's positions from what is left; once one does not fit, none does.
+bool takes(int64_t& left, int64_t positions) {
+  const bool fits = positions <= left;
+  left = fits ? left - positions : 0;
+  return fits;
 }
 
 }  // namespace
@@ -68,7 +77,7 @@ MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
     const EncoderPack windows = call_of(model, calls, call);
-    states_BTM.flatten(0, 1).index_copy_(0, windows.to_R, encode_windows(model, pack, windows, dropout));
+    states_BTM.flatten(0, 1).index_copy_(0, windows.to_R, encode_windows(model, pack, windows, dropout, EncoderGraph::kFull));
     done += static_cast<int64_t>(windows.lengths_W.size());
     if (progress) progress(done, total);
   }
@@ -76,7 +85,7 @@ MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack
 }
 
 std::vector<at::Tensor> encode_for_training(const models::BartModel& model, const DocumentPack& pack,
-                                            const StepDropout& dropout, int64_t retained_positions,
+                                            const StepDropout& dropout, Retention retained,
                                             StatesStore& states, const StopToken* stop,
                                             const StepProgress& progress) {
   std::vector<at::Tensor> graphs;
@@ -85,11 +94,12 @@ std::vector<at::Tensor> encode_for_training(const models::BartModel& model, cons
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
     const EncoderPack windows = call_of(model, calls, call);
-    const bool retain = calls.positions(call) <= retained_positions;
-    retained_positions = retain ? retained_positions - calls.positions(call) : 0;
-    const at::AutoGradMode with_graph(retain);
-    const at::Tensor states_RM = encode_windows(model, pack, windows, dropout);
-    if (retain) graphs.push_back(states_RM);
+    const bool full = takes(retained.full, calls.positions(call));
+    const bool lean = !full && takes(retained.lean, calls.positions(call));
+    const at::AutoGradMode with_graph(full || lean);
+    const at::Tensor states_RM =
+        encode_windows(model, pack, windows, dropout, full ? EncoderGraph::kFull : EncoderGraph::kLean);
+    if (full || lean) graphs.push_back(states_RM);
     states.put(states_RM.detach(), windows);
     if (progress) progress(StepPhase::kEncoding, call + 1, calls.size());
   }
@@ -109,7 +119,7 @@ void backward_through_windows(const models::BartModel& model, const DocumentPack
     if (call < static_cast<int64_t>(graphs.size())) {
       states_RM = std::exchange(graphs[static_cast<size_t>(call)], at::Tensor());
     } else {
-      states_RM = encode_windows(model, pack, windows, dropout);
+      states_RM = encode_windows(model, pack, windows, dropout, EncoderGraph::kFull);
     }
     torch::autograd::backward({states_RM}, {gradient.of(states_RM.detach(), windows)});
     if (progress) progress(StepPhase::kWindows, call + 1, calls.size());

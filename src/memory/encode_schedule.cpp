@@ -33,7 +33,7 @@ EncodeSchedule parse_schedule(const std::string& text) {
 }
 
 Way way_of(EncodeSchedule schedule) {
-  return {schedule, schedule == EncodeSchedule::kKept ? kAllPositions : 0};
+  return {schedule, {.full = schedule == EncodeSchedule::kKept ? kAllPositions : 0}};
 }
 
 CrossMode cross_mode(EncodeSchedule schedule) {

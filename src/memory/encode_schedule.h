@@ -29,11 +29,18 @@ enum class CrossMode {
   kTwoSweep,  // neither
 };
 
-// A schedule, and how many of the encoder's graphs are retained rather than made again.
+// Of the encoder: how many positions of encoder calls, padding included, have their graphs retained rather than made again: the first
+// calls', as many as fit.
+struct Retention {
+  int64_t full = 0;
+  int64_t lean = 0;  // behind these, in part (models/bart/bart_encoder_graph.h)
+};
+
+// A schedule, and what it retains.
 struct Way {
   EncodeSchedule schedule = EncodeSchedule::kCached;  // never kAuto
-  int64_t retained_positions = 0;  // of encoder calls, padding included, from the first call on
-  bool spilled = false;            // the encoder's states in a file
+  Retention retained;
+  bool spilled = false;  // the encoder's states in a file
 };
 
 inline constexpr int64_t kAllPositions = std::numeric_limits<int64_t>::max();

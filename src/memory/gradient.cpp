@@ -93,7 +93,7 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
     auto states = std::make_unique<StatesStore>(pack, model.config().d_model, cost.memory_type(),
                                                 model.device(), way.spilled ? options.spill : std::nullopt);
     std::vector<at::Tensor> graphs =
-        encode_for_training(model, pack, dropout, way.retained_positions, *states, stop, options.progress);
+        encode_for_training(model, pack, dropout, way.retained, *states, stop, options.progress);
     if (options.progress) options.progress(StepPhase::kDecoding, 0, 0);
     MemoryGradient memory(cross_mode(way.schedule), pack, model.activation_type(), std::move(states), ranks);
     memory.back_propagate([&](nn::CrossAttention& attention) {

@@ -58,11 +58,14 @@ std::string MemoryPlan::describe() const {
                      std::to_string(shape.rows) + " memory rows" +
                      (way.spilled ? ", whose states go to a file\n" : "\n");
   char line[160];
-  if (way.retained_positions > 0 && way.retained_positions < shape.positions) {
-    std::snprintf(line, sizeof line, "  graphs retained of %ld of its %ld encoder positions\n",
-                  static_cast<long>(way.retained_positions), static_cast<long>(shape.positions));
+  const auto retained = [&](int64_t positions, const char* how) {
+    if (positions == 0 || positions >= shape.positions + (way.retained.lean > 0 ? 1 : 0)) return;
+    std::snprintf(line, sizeof line, "  graphs retained %s of %ld of its %ld encoder positions\n", how,
+                  static_cast<long>(positions), static_cast<long>(shape.positions));
     text += line;
-  }
+  };
+  retained(way.retained.full, "in full");
+  retained(way.retained.lean, "in part");
   std::snprintf(line, sizeof line, "  %-56s %6.4g TFLOP\n", "arithmetic of its gradient", flops / 1e12);
   text += line;
   const auto add = [&](const std::string& label, int64_t bytes) {

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -36,6 +37,26 @@ bool attention_is_fused(at::ScalarType type, at::Device device, int64_t head_wid
 // by the library's fused kernel, which takes no dropout, else in the plain form.
 at::Tensor attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, const at::Tensor& value_BHKE,
                      const AttentionMask& mask, const Dropout& dropout, uint64_t site);
+
+// attention() whose backward pass is called by hand, for who decides what is kept until then.
+class RecordedAttention {
+ public:
+  // Keeps what gradients() needs: the inputs and the result.
+  at::Tensor forward(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, const at::Tensor& value_BHKE,
+                     const AttentionMask& mask, const Dropout& dropout, uint64_t site);
+  // The inputs need not be held until gradients(), if the same are given back before.
+  void forget_inputs();
+  void give_inputs(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, const at::Tensor& value_BHKE);
+  const at::Tensor& output() const { return output_; }
+  // By query, key and value, of the types and sizes of these.
+  std::array<at::Tensor, 3> gradients(const at::Tensor& d_output_BHSE) const;
+
+ private:
+  at::Tensor query_, key_, value_, output_, lse_;
+  AttentionMask mask_;
+  Dropout dropout_;
+  uint64_t site_ = 0;
+};
 
 // Bool [B, 1, 1, positions] from row lengths; undefined where every row is full.
 at::Tensor key_mask(const std::vector<int64_t>& lengths_B, int64_t positions, at::Device device);

@@ -53,6 +53,40 @@ struct Function : torch::autograd::Function<Function> {
 
 }  // namespace
 
+at::Tensor& gradient_of(const at::Tensor& parameter) {
+  at::Tensor& gradient = at::Tensor(parameter).mutable_grad();
+  if (!gradient.defined()) gradient = at::zeros_like(parameter);
+  return gradient;
+}
+
+at::Tensor linear_input_gradient(const at::Tensor& d_y, const at::Tensor& weight, at::Tensor sum) {
+  std::vector<int64_t> sizes = d_y.sizes().vec();
+  sizes.back() = weight.size(1);
+  const at::Tensor d_RD = d_y.reshape({-1, weight.size(0)}), cast = weight.detach().to(d_y.scalar_type());
+  if (widens_bfloat16(d_y.scalar_type(), d_y.device())) {
+    const at::Tensor part = product(d_RD, cast.t(), at::Tensor()).view(sizes);
+    return sum.defined() ? sum.add_(part) : part;
+  }
+  if (!sum.defined()) return at::mm(d_RD, cast).view(sizes);
+  sum.view({-1, weight.size(1)}).addmm_(d_RD, cast);
+  return sum;
+}
+
+void add_linear_gradient(const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& d_y,
+                         const at::Tensor& x) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor d_RD = d_y.reshape({-1, weight.size(0)}), x_RM = x.reshape({-1, weight.size(1)});
+  at::Tensor& sum = gradient_of(weight);
+  if (sum.scalar_type() == d_RD.scalar_type() && !widens_bfloat16(d_RD.scalar_type(), d_RD.device())) {
+    sum.addmm_(d_RD.t(), x_RM);
+  } else {
+    sum.add_(product(d_RD.t(), x_RM.t(), at::Tensor()));
+  }
+  if (!bias.defined()) return;
+  at::Tensor& bias_sum = gradient_of(bias);
+  bias_sum.add_(d_RD.sum(0, false, bias_sum.scalar_type()));
+}
+
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const bool plain = x.scalar_type() == weight.scalar_type();
   if (plain && !widens_bfloat16(x.scalar_type(), x.device())) return product(x, weight, bias);

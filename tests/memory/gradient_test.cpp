@@ -116,10 +116,10 @@ TEST(Gradient, EverySchedulesGradientIsThatOfOneGraph) {
   for (const int64_t window : {40, 23}) {
     const Gradients want = whole_graph(model, examples, window, 0.1, 0.03);
     for (const EncodeSchedule schedule : kSchedules) {
-      for (const int64_t retained : {0, 200}) {
+      for (const Retention& retained : {Retention{}, Retention{.full = 200}, Retention{200, 400}}) {
         SCOPED_TRACE(name(schedule));
         GradientOptions options{
-            .way = {schedule, schedule == EncodeSchedule::kKept ? kAllPositions : retained},
+            .way = {schedule, schedule == EncodeSchedule::kKept ? Retention{kAllPositions} : retained},
             .window = window,
             .label_smoothing = 0.1,
             .weight = 0.03};
@@ -198,12 +198,13 @@ TEST(Gradient, RetainedGraphsChangeNoBit) {
   const std::vector<Example> examples = mixed_examples();
   for (const EncodeSchedule schedule :
        {EncodeSchedule::kCached, EncodeSchedule::kStreamed, EncodeSchedule::kTwoSweep}) {
-    GradientOptions options{.way = {schedule, 0}, .window = 23};
+    GradientOptions options{.way = {schedule, {}}, .window = 23};
     options.dropout = {.hidden = 0.1, .attention = 0.2, .activation = 0.1, .seed = 3, .step = 8};
     accumulate_gradient(model, examples, options);
     const Gradients want = collect(model);
-    for (const int64_t retained : {int64_t{300}, kAllPositions}) {
-      options.way.retained_positions = retained;
+    for (const Retention& retained : {Retention{.full = 300}, Retention{.full = kAllPositions},
+                                      Retention{.lean = kAllPositions}, Retention{200, 300}}) {
+      options.way.retained = retained;
       accumulate_gradient(model, examples, options);
       for (const auto& [name, gradient] : collect(model))
         EXPECT_TRUE(at::equal(gradient, want.at(name))) << name;

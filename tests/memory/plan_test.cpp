@@ -54,7 +54,9 @@ TEST(MemoryPlan, IsNotBelowAndNotFarAboveWhatAStepHolds) {
     const int64_t half = shape.positions / 2;
     for (const Way& way : {way_of(EncodeSchedule::kKept), way_of(EncodeSchedule::kCached),
                            way_of(EncodeSchedule::kStreamed), way_of(EncodeSchedule::kTwoSweep),
-                           Way{EncodeSchedule::kCached, half}, Way{EncodeSchedule::kTwoSweep, half}}) {
+                           Way{EncodeSchedule::kCached, {half}}, Way{EncodeSchedule::kTwoSweep, {half}},
+                           Way{EncodeSchedule::kCached, {.lean = kAllPositions}},
+                           Way{EncodeSchedule::kTwoSweep, {half, kAllPositions}}}) {
       const int64_t planned = cost.bytes(shape, way);
 
       GradientOptions options;
@@ -65,7 +67,8 @@ TEST(MemoryPlan, IsNotBelowAndNotFarAboveWhatAStepHolds) {
       PeakMeter::instance().reset();
       accumulate_gradient(model, examples, options);
       const double share = static_cast<double>(PeakMeter::instance().peak()) / static_cast<double>(planned);
-      SCOPED_TRACE(std::string(name(way.schedule)) + " " + std::to_string(way.retained_positions) + ", " +
+      SCOPED_TRACE(std::string(name(way.schedule)) + " " + std::to_string(way.retained.full) + " and " +
+                   std::to_string(way.retained.lean) + ", " +
                    std::to_string(c.text) + " tokens");
       EXPECT_LE(share, 1.0);
       EXPECT_GE(share, 0.75);
@@ -107,11 +110,12 @@ TEST(MemoryPlan, AutoTakesTheFastestThatFits) {
   EXPECT_EQ(plan_of(EncodeSchedule::kAuto).way.schedule, EncodeSchedule::kKept);
   request.budget = (totals[2] + totals[3]) / 2;
   const MemoryPlan between = plan_of(EncodeSchedule::kAuto);
-  EXPECT_GT(between.way.retained_positions, 0);
-  EXPECT_LT(between.way.retained_positions, between.shape.positions);
+  const Retention retained = between.way.retained;
+  EXPECT_GT(retained.full + std::min(retained.lean, between.shape.positions), 0);
+  EXPECT_LT(retained.full, between.shape.positions);
   EXPECT_GT(between.total(), *request.budget * 9 / 10);
   // Whole calls of the largest size: calls that are smaller fill no more than was counted.
-  EXPECT_EQ(between.way.retained_positions % between.shape.call_positions, 0);
+  EXPECT_EQ(retained.full % between.shape.call_positions, 0);
 
   request.step_bytes = *between.step_bytes / 2;  // of a resumed run
   EXPECT_EQ(plan_of(EncodeSchedule::kAuto).step_bytes, *between.step_bytes / 2);
@@ -146,7 +150,7 @@ TEST(CostModel, ArithmeticIsThatOfTheMethodsTable) {
     EXPECT_NEAR(share(EncodeSchedule::kCached), cached, 0.01);       // of two digits
     EXPECT_NEAR(share(EncodeSchedule::kStreamed), streamed, 0.01);   // of two digits
     EXPECT_NEAR(share(EncodeSchedule::kTwoSweep), two_sweep, 0.01);  // of two digits
-    EXPECT_NEAR(cost.flops(shape, {EncodeSchedule::kCached, shape.positions / 2}) /
+    EXPECT_NEAR(cost.flops(shape, {EncodeSchedule::kCached, {shape.positions / 2}}) /
                     cost.flops(shape, way_of(EncodeSchedule::kKept)),
                 (1 + share(EncodeSchedule::kCached)) / 2, 1e-3);
   }

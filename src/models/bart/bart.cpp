@@ -146,10 +146,13 @@ at::Tensor BartModel::embed(const at::Tensor& token_weight, const at::Tensor& po
 }
 
 at::Tensor BartModel::encode(const at::Tensor& ids_WC, const std::vector<int64_t>& lengths_W,
-                             const nn::Dropout& dropout) const {
+                             const nn::Dropout& dropout, EncoderGraph graph) const {
   const auto mask = nn::AttentionMask::padding(lengths_W, ids_WC.size(1), device());
   at::Tensor states = embed(encoder_tokens_VD_, encoder_positions_, encoder_embedding_norm_, ids_WC, 0);
   states = nn::dropout(states, dropout.hidden, dropout.rows, nn::dropout_site(kEncoderEmbedding, 0));
+  if (at::GradMode::is_enabled() && graph != EncoderGraph::kAutograd) {
+    return encode_with_graph(encoder_layers_, states, mask, dropout, graph).to(activation_type_);
+  }
   for (size_t i = 0; i < encoder_layers_.size(); ++i) {
     states = encoder_layer(encoder_layers_[i], static_cast<int64_t>(i), states, mask, dropout);
   }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "models/bart/bart_config.h"
+#include "models/bart/bart_encoder_graph.h"
 #include "models/bart/bart_layers.h"
 #include "nn/cross_attention.h"
 #include "nn/dropout.h"
@@ -71,8 +72,10 @@ class BartModel {
 
   // ids_WC int64, padded at the end; lengths_W: real positions of each row (>= 1). Returns states [W, C, D];
   // rows past a window's length hold nothing of meaning. Positions restart in each window.
+  // With a gradient wanted, `graph` says what is kept for it: with another than kAutograd the layers' parameters get
+  // their gradient straight in `.grad`.
   at::Tensor encode(const at::Tensor& ids_WC, const std::vector<int64_t>& lengths_W,
-                    const nn::Dropout& dropout) const;
+                    const nn::Dropout& dropout, EncoderGraph graph = EncoderGraph::kAutograd) const;
 
   // input_ids_BS int64 (already shifted right). Returns the last hidden states [B, S, D]. Causal, so padding
   // at the end of a row changes nothing before it. With `cache` the S ids stand at positions cache->length

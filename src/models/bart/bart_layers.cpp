@@ -11,21 +11,17 @@ namespace precis::models {
 
 namespace {
 
-constexpr double kNormEpsilon = 1e-5;  // nn.LayerNorm's default, which BART uses
-
-at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate, DropoutSite site,
-                   int64_t layer) {
-  return nn::dropout(x, rate, dropout.rows, nn::dropout_site(site, static_cast<uint64_t>(layer)));
-}
-
 bool runs_packed(const Linear& linear, const at::Tensor& x) {
   return linear.packed.defined() && !at::GradMode::is_enabled() &&
          nn::packed_is_faster(x.numel() / x.size(-1));
 }
 
-struct Heads {
-  at::Tensor query_BHSE, key_BHSE, value_BHSE;
-};
+}  // namespace
+
+at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate, DropoutSite site,
+                   int64_t layer) {
+  return nn::dropout(x, rate, dropout.rows, nn::dropout_site(site, static_cast<uint64_t>(layer)));
+}
 
 Heads project(const AttentionWeights& weights, const at::Tensor& states_BSD, int64_t heads) {
   if (runs_packed(weights.joint, states_BSD)) {
@@ -37,6 +33,8 @@ Heads project(const AttentionWeights& weights, const at::Tensor& states_BSD, int
           nn::split_heads(apply(weights.key, states_BSD), heads),
           nn::split_heads(apply(weights.value, states_BSD), heads)};
 }
+
+namespace {
 
 // Functions of their own, so that what a block holds is freed before the next one starts.
 template <typename Layer>

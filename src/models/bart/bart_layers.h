@@ -85,6 +85,16 @@ void pack(Linear& linear, at::ScalarType type, bool in_place);
 void pack(DecoderLayer& layer, at::ScalarType type, bool in_place);
 void unpack(DecoderLayer& layer);
 
+// x after dropout at that site of the layer.
+at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate, DropoutSite site, int64_t layer);
+
+struct Heads {
+  at::Tensor query_BHSE, key_BHSE, value_BHSE;
+};
+Heads project(const AttentionWeights& weights, const at::Tensor& states_BSD, int64_t heads);
+
+inline constexpr double kNormEpsilon = 1e-5;  // nn.LayerNorm's default, which BART uses
+
 at::Tensor encoder_layer(const EncoderLayer& layer, int64_t index, const at::Tensor& states_BSD,
                          const nn::AttentionMask& mask, const nn::Dropout& dropout);
 
