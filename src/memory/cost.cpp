@@ -167,11 +167,13 @@ std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way)
                 score_
           : 0;
   // Three inner states, two states past the products and three beside them; where a graph is lean, what it left out.
-  int64_t layer = (3 * d + 3 * config_.encoder_ffn_dim) * product_ + 2 * d * weight_;
+  int64_t inner = 3 * config_.encoder_ffn_dim * product_, layer = 3 * d * product_ + 2 * d * weight_;
   if (retained.lean > 0) {
     layer += (3 * d + config_.encoder_ffn_dim) * product_ + d * weight_;
-    if (!fused_) layer += plain_scores(shape) / 3 * 2;  // the scores themselves are gone by then
+    // A plain attention is made again before, and keeps two of its three.
+    if (!fused_) inner = std::max(plain_scores(shape), inner + plain_scores(shape) / 3 * 2);
   }
+  layer += inner;
   const int64_t one_layer = shape.call_positions * layer;
   phases.push_back({"while the windows' gradients are made",
                     {gradient,
