@@ -22,7 +22,6 @@ SHARED = ROOT.parent / "shared" / "data"
 HIGHER_IS_BETTER = {"tokens/s", "documents/s", "MB/s"}
 
 
-
 def run(command, threads):
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false",
                    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
@@ -37,11 +36,17 @@ def figures_of(command, threads):
     return answer["program"], answer["figures"][0]
 
 
-def prepare(arguments):
+def bart_base(tokenizer):
+    """The folder of a model of BART-base's shape with fresh weights, made where missing."""
     WORK.mkdir(parents=True, exist_ok=True)
     model = WORK / "bart-base"
     if not model.exists():
-        run([PRECIS, "init", ROOT / "benchmarks" / "bart-base.yaml", model, f"tokenizer={arguments.tokenizer}"], 1)
+        run([PRECIS, "init", ROOT / "benchmarks" / "bart-base.yaml", model, f"tokenizer={tokenizer}"], 1)
+    return model
+
+
+def prepare(arguments):
+    model = bart_base(arguments.tokenizer)
     page = WORK / "page.txt"
     page.write_text((ROOT / "LICENSE").read_text()[:3000])
     book = WORK / "book.txt"
@@ -70,7 +75,11 @@ def programs(task, arguments, model, book):
         if not (task == "train" and dtype != "float32" and not arguments.train_16_bit):
             same = ["--train-schedule", "cached"] if task == "train" else []  # the peer's algorithm
             rows.append((f"precis {dtype}", [PRECIS, "bench", model, "--quiet", "--format", "json", *typed, *same]))
-            rows.append((f"transformers {dtype}", [sys.executable, PEERS / "transformers_peer.py", model, *typed]))
+            if task == "train":  # windows of an encoder call as ours packs them
+                rows.append((f"CachED {dtype}",
+                             [sys.executable, PEERS / "cached_peer.py", model, *typed, "--windows-a-call", 4]))
+            else:
+                rows.append((f"transformers {dtype}", [sys.executable, PEERS / "transformers_peer.py", model, *typed]))
     if task != "train":
         for dtype in ("float32", "int8"):
             rows.append((f"ctranslate2 {dtype}",
@@ -163,17 +172,31 @@ def plot(results, path):
     figure.savefig(path, metadata={"Date": None})
 
 
+def add_common_arguments(parser):
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--tokenizer", default=SHARED / "tokenizers" / "bart")
+    parser.add_argument("--out", type=pathlib.Path, help="a folder for what is measured")
+
+
+def write_results(folder, facts, results, text):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps({"facts": facts, "results": results}, indent=2))
+    (folder / "table.md").write_text(facts + "\n\n" + text + "\n")
+
+
+def facts_of(arguments, versions):
+    return f"{arguments.threads} threads, {platform.machine()}; " + ", ".join(sorted(versions))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", default="encode,decode,batch,train,tokenize,page")
     parser.add_argument("--dtypes", default="float32")
     parser.add_argument("--train-16-bit", action="store_true", help="also train in the 16-bit types named")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--page-tokens", type=int, default=64)
-    parser.add_argument("--tokenizer", default=SHARED / "tokenizers" / "bart")
-    parser.add_argument("--out", type=pathlib.Path, help="a folder for results.json, table.md and plot.svg")
+    add_common_arguments(parser)
     arguments = parser.parse_args()
     model, page, book = prepare(arguments)
     results, versions = [], set()
@@ -184,12 +207,10 @@ def main():
         measured, names = measure(task, arguments, model, book)
         results += measured
         versions |= names
-    facts = f"{arguments.threads} threads, {platform.machine()}; " + ", ".join(sorted(versions))
+    facts = facts_of(arguments, versions)
     print(facts + "\n\n" + table(results))
     if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "results.json").write_text(json.dumps({"facts": facts, "results": results}, indent=2))
-        (arguments.out / "table.md").write_text(facts + "\n\n" + table(results) + "\n")
+        write_results(arguments.out, facts, results, table(results))
         plot(results, arguments.out / "plot.svg")
 
 

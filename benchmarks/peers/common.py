@@ -7,7 +7,7 @@ import statistics
 import time
 
 
-def arguments():
+def parser():
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
     parser.add_argument("--tasks", default="encode,decode,batch")
@@ -22,7 +22,11 @@ def arguments():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", default="float32")
-    return parser.parse_args()
+    return parser
+
+
+def arguments():
+    return parser().parse_args()
 
 
 def made_up_ids(tokens, vocabulary, number):

@@ -1,5 +1,5 @@
-"""The tasks of `precis bench` in transformers and PyTorch. Training is the CachED algorithm: transformers has
-none for a document of several windows."""
+"""The tasks of `precis bench` in transformers and PyTorch. Training is in cached_peer.py: transformers has none for a
+document of several windows."""
 
 import torch
 import transformers
@@ -61,48 +61,6 @@ class Peer:
                            lambda: self.generate(self.options.new_tokens, input_ids=ids,
                                                  attention_mask=torch.ones_like(ids)))
         return figure("batch", "documents/s", seconds, lambda s: self.options.documents / s)
-
-    def train(self):
-        options, config = self.options, self.config
-        # float32 master weights; bfloat16 by autocast, as PyTorch trains.
-        model = self.model.float().train()
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        for name in ("dropout", "attention_dropout", "activation_dropout"):
-            for module in model.modules():
-                if isinstance(getattr(module, name, None), float):
-                    setattr(module, name, 0.0)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01, fused=True)
-        text = made_up_ids(options.train_source_tokens, config.vocab_size, 0)
-        labels = torch.tensor([made_up_ids(options.train_target_tokens, config.vocab_size, 1)])
-        piece = self.window - 2
-        pieces = [text[i:i + piece] for i in range(0, len(text), piece)]
-        windows = [torch.tensor([config.bos_token_id, *part, config.eos_token_id]) for part in pieces]
-        full = [w for w in windows if len(w) == self.window]
-        packs = [torch.stack(full[i:i + ENCODER_WINDOWS]) for i in range(0, len(full), ENCODER_WINDOWS)]
-        packs += [w[None] for w in windows if len(w) < self.window]
-        autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
-
-        def step():
-            optimizer.zero_grad(set_to_none=False)
-            encoder = model.get_encoder()
-            with torch.no_grad(), autocast:
-                memory = torch.cat([encoder(p).last_hidden_state.flatten(0, 1) for p in packs])[None]
-            memory = memory.detach().requires_grad_()
-            with autocast:
-                model(encoder_outputs=BaseModelOutput(memory), labels=labels).loss.backward()
-            begin = 0
-            for pack in packs:
-                with autocast:
-                    states = encoder(pack).last_hidden_state
-                states.backward(memory.grad[0, begin:begin + pack.numel()].view_as(states))
-                begin += pack.numel()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-
-        seconds = repeated(options.repeats, step)
-        return figure("train", "s/step", seconds, lambda s: s)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ COMMAND = re.compile(r"(precis|cmake|cat|man|source|(build|scripts|recipes|\.ven
 FOREIGN = {"--install", "--prefix", "--build", "--preset",  # cmake
            "--local-dir",                                   # hf
            "--logdir"}                                      # tensorboard
-TOOLS = ["recipes/describe/prepare.py", "benchmarks/compare.py", "benchmarks/memory.py"]
+TOOLS = ["recipes/describe/prepare.py", "benchmarks/compare.py", "benchmarks/gradient_distance.py",
+         "benchmarks/memory.py", "benchmarks/train.py"]
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
