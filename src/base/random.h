@@ -4,10 +4,12 @@
 
 #include <cstdint>
 
+#include "base/host_device.h"
+
 namespace precis {
 
 // The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection with full avalanche.
-inline uint64_t mix64(uint64_t x) {
+PRECIS_HOST_DEVICE inline uint64_t mix64(uint64_t x) {
   x += 0x9E3779B97F4A7C15ull;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
@@ -15,7 +17,7 @@ inline uint64_t mix64(uint64_t x) {
 }
 
 // Derives the key of a sub-stream. Order matters: combine(combine(seed, a), b).
-inline uint64_t combine(uint64_t key, uint64_t value) { return mix64(key ^ mix64(value)); }
+PRECIS_HOST_DEVICE inline uint64_t combine(uint64_t key, uint64_t value) { return mix64(key ^ mix64(value)); }
 
 // A sequence of 64-bit values with a state of one integer, for shuffles and sampling.
 struct CounterRandom {

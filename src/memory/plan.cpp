@@ -6,8 +6,8 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "base/memory_use.h"
 #include "memory/plan_terms.h"
+#include "nn/device.h"
 
 namespace precis::memory {
 
@@ -53,8 +53,8 @@ int64_t MemoryPlan::tensors() const {
 }
 
 std::string MemoryPlan::describe() const {
-  std::string text = std::string("memory plan, schedule ") + name(way.schedule) + ", largest pack " +
-                     std::to_string(shape.rows) + " memory rows" +
+  std::string text = std::string(of_gpu ? "GPU " : "") + "memory plan, schedule " + name(way.schedule) +
+                     ", largest pack " + std::to_string(shape.rows) + " memory rows" +
                      (way.spilled ? ", whose states go to a file\n" : "\n");
   char line[160];
   if (way.retained_positions > 0 && way.retained_positions < shape.positions) {
@@ -86,17 +86,19 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
   const CostModel cost(model, request.cost);
   int64_t weights = 0;  // bytes
   for (const auto& [name, tensor] : model.parameters()) weights += static_cast<int64_t>(tensor.nbytes());
-  const int64_t resident = resident_memory_bytes();
+  const int64_t resident = nn::resident_bytes(model.device());
   // What this process holds already is in the plan.
-  const int64_t machine = available_memory_bytes() + resident;
+  const int64_t machine = nn::available_bytes(model.device()) + resident;
   const auto share = [&](int64_t percent) { return machine / request.processes / 100 * percent; };
   const int64_t limit = request.budget.value_or(share(70));
 
   MemoryPlan plan;
   plan.budget = request.budget;
+  plan.of_gpu = model.device().is_cuda();
   plan.shape = PackShape::largest(model.config(), request.cost.window, request.training);
   plan.throughout = {"throughout",
-                     {{"program, libraries and data", std::max<int64_t>(0, resident - weights)},
+                     {{plan.of_gpu ? "held beside them" : "program, libraries and data",
+                       std::max<int64_t>(0, resident - weights)},
                       {"weights", weights},
                       {"gradients", weights},
                       {"optimiser", weights * request.optimizer_states}}};

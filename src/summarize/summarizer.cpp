@@ -59,7 +59,8 @@ struct Summarizer::Pack {
   }
 };
 
-LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, const LogSink& sink) {
+LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, at::Device device,
+                       const LogSink& sink) {
   const Clock::time_point start = Clock::now();
   // Weights are read from the disk's cache, a tokenizer is parsed: beside one another where two threads may
   // run.
@@ -68,6 +69,7 @@ LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dt
       at::get_num_threads() > 1 ? std::launch::async | std::launch::deferred : std::launch::deferred;
   std::future<Tokenizer> tokenizer = std::async(how, [&] { return Tokenizer::load(directory); });
   models::BartModel model = models::load_model(directory, dtype, sink);
+  model.to(device);
   model.pack_for_inference();
   return {directory, std::move(model), tokenizer.get(), seconds_since(start)};
 }
