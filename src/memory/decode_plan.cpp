@@ -48,7 +48,7 @@ DecodePlan plan_decoding(const models::BartModel& model, const DocumentPack& pac
   };
   const auto total_with = [&](int64_t held) {
     const int64_t all = resident + tensors_with(held);
-    return all + plan_slack(all);
+    return all + plan_slack(all, model.device().is_cuda());
   };
   const int64_t machine = nn::available_bytes(model.device()) + resident;
   const int64_t limit = request.budget.value_or(machine / 10 * 7);

@@ -37,14 +37,14 @@ int64_t validation_elements(const CostModel& cost, const models::BartConfig& con
 }
 
 // The most that tensors may take within a limit of the whole.
-int64_t tensors_within(int64_t limit) {
-  const int64_t without_fixed = limit - plan_slack(0);
+int64_t tensors_within(int64_t limit, bool of_gpu) {
+  const int64_t without_fixed = limit - plan_slack(0, of_gpu);
   return without_fixed - without_fixed / 9;  // x + x / 8 <= limit
 }
 
 }  // namespace
 
-int64_t plan_slack(int64_t tensors) { return tensors / 8 + (int64_t{48} << 20); }
+int64_t plan_slack(int64_t tensors, bool of_gpu) { return tensors / 8 + (int64_t{of_gpu ? 128 : 48} << 20); }
 
 int64_t MemoryPlan::tensors() const {
   int64_t largest = 0;
@@ -76,7 +76,7 @@ std::string MemoryPlan::describe() const {
   };
   add_phase(throughout);
   for (const PlanPhase& phase : phases) add_phase(phase);
-  add("workspaces and what the allocator keeps", plan_slack(tensors()));
+  add("workspaces and what the allocator keeps", plan_slack(tensors(), of_gpu));
   add("total, with the largest phase", total());
   if (budget) add("budget", *budget);
   return text;
@@ -102,14 +102,15 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
                       {"weights", weights},
                       {"gradients", weights},
                       {"optimiser", weights * request.optimizer_states}}};
-  const int64_t room = std::max<int64_t>(0, tensors_within(limit) - plan.throughout.bytes());
+  const int64_t room = std::max<int64_t>(0, tensors_within(limit, plan.of_gpu) - plan.throughout.bytes());
   if (request.schedule == EncodeSchedule::kAuto) {
     // What a run has taken it takes again, though other programs have a little more of the machine now, and
     // this one is a little larger: so a fresh run leaves some room.
     plan.step_bytes = room - room / 64;
     if (request.step_bytes) {
       const int64_t most =
-          request.budget ? room : std::max(room, tensors_within(share(85)) - plan.throughout.bytes());
+          request.budget ? room
+                         : std::max(room, tensors_within(share(85), plan.of_gpu) - plan.throughout.bytes());
       plan.step_bytes = std::min(most, *request.step_bytes);
     }
     plan.way = cost.fastest(plan.shape, *plan.step_bytes);

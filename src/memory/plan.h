@@ -32,8 +32,10 @@ struct PlanRequest {
 };
 
 // What comes on top of tensors of so many bytes: workspaces of the arithmetic library, and what the allocator
-// keeps of what was given back. From measurements (docs/results/memory.md).
-int64_t plan_slack(int64_t tensors);
+// keeps of what was given back. From measurements (docs/results/memory.md). On a GPU cuBLAS has a workspace
+// of 32 MiB for each of the two threads that compute, forwards and backwards, and blocks are cut from larger
+// ones.
+int64_t plan_slack(int64_t tensors, bool of_gpu);
 
 struct MemoryPlan {
   Way way;  // of the largest pack of documents
@@ -48,7 +50,7 @@ struct MemoryPlan {
 
   // With the largest of the phases.
   int64_t tensors() const;
-  int64_t total() const { return tensors() + plan_slack(tensors()); }
+  int64_t total() const { return tensors() + plan_slack(tensors(), of_gpu); }
   // A table for people, one part a line, and the total beside the budget.
   std::string describe() const;
 };

@@ -121,26 +121,25 @@ def test_auto_takes_the_gpu_and_bench_reports_its_memory(run, world):
 
 
 def test_a_budget_is_of_the_gpus_memory(run, world, tmp_path):
-    config = config_of(world, tmp_path / "out", encoder={"memory_budget": "10MiB"})
+    config = config_of(world, tmp_path / "out", encoder={"memory_budget": "100MiB"})
     done = train(tmp_path, config, *GPU, expect=2)
     assert "memory budget can't be met" in done.stderr and "encoder.memory_budget" in done.stderr
-    # The program alone is more than this on the CPU.
-    train(tmp_path, config, "encoder.memory_budget=120MiB", "steps=1", *GPU)
-    assert 0 < events(tmp_path / "out", "step")[0]["peak_memory_bytes"] < 120 * 2**20
+    train(tmp_path, config, "encoder.memory_budget=300MiB", "steps=1", *GPU)
+    assert 0 < events(tmp_path / "out", "step")[0]["peak_memory_bytes"] < 300 * 2**20
     (tmp_path / "x.txt").write_text("an the paper of a memory")
     summarize = [PROGRAM, "summarize", world / "model", tmp_path / "x.txt", *GPU, "--memory-budget"]
     assert "memory budget can't be met" in run([*summarize, "1MiB"], code=2).stderr
-    run([*summarize, "120MiB"])
+    run([*summarize, "300MiB"])
 
 
 def test_memory_that_is_used_up_ends_with_its_own_code(run, world, tmp_path):
     """A document that needs more than any GPU has, under the schedule that holds the most."""
-    ids = ["an the paper of a memory " * 400_000]
+    ids = ["an the paper of a memory " * 30_000]
     (tmp_path / "long.jsonl").write_text(json.dumps({"id": "long", "document": ids[0], "summary": "an the"}) + "\n")
     config = config_of(world, tmp_path / "out", encoder={"schedule": "kept"}, steps=1, validation={"every": 0},
                        window=16, batch={"documents": 1, "accumulation": 1}, checkpoint={"every": 0})
     config["data"] = {"train": [str(tmp_path / "long.jsonl")]}
-    environment = {**os.environ, "PYTORCH_CUDA_ALLOC_CONF": "per_process_memory_fraction:0.02"}
+    environment = {**os.environ, "PYTORCH_ALLOC_CONF": "per_process_memory_fraction:0.005"}
     done = train(tmp_path, config, *GPU, "--log-format", "jsonl", expect=5, env=environment)
     error = json.loads(done.stderr.splitlines()[-1])
     assert error["kind"] == "out_of_memory" and "GPU memory" in error["message"] and error["hint"]
