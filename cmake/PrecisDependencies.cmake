@@ -42,6 +42,7 @@ if(PRECIS_WITH_TORCH)
   include(PrecisCuda)
   find_package(OpenMP REQUIRED COMPONENTS CXX)
   find_package(Torch REQUIRED PATHS ${PRECIS_TORCH} ${PRECIS_TORCH}/share/cmake NO_DEFAULT_PATH)
+  list(FILTER TORCH_LIBRARIES EXCLUDE REGEX "-NOTFOUND$")  # nvrtc, which the toolkit may lack (PrecisCuda.cmake)
   add_library(precis_torch INTERFACE)
   target_link_libraries(precis_torch INTERFACE ${TORCH_LIBRARIES})
   # -fPIC for programs too (CMake gives them -fPIE), or they could not use the precompiled header. Without OpenMP
