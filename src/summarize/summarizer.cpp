@@ -15,6 +15,7 @@
 #include "memory/decode_plan.h"
 #include "memory/encode.h"
 #include "models/model_files.h"
+#include "nn/device.h"
 
 namespace precis {
 
@@ -125,6 +126,7 @@ memory::MemoryBatch Summarizer::encode(Pack& pack, const Callbacks& callbacks) {
          pack.name() + ": " + std::to_string(done) + " of " + std::to_string(total) + " windows encoded");
   };
   memory::MemoryBatch memory = memory::encode_pack(model_.model, pack.documents, {}, stop_, encoded);
+  nn::synchronize(model_.model.device());  // or its time would seem decoding's
   const double seconds = seconds_since(start);
   double rows = 0.0;
   for (const Summary* summary : pack.summaries_B) rows += static_cast<double>(summary->memory_rows);
