@@ -16,6 +16,27 @@ PRECIS_HOST_DEVICE inline uint64_t mix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+// In place, a 32-bit finaliser (Ellis 2018, lowbias32) of one word or of a vector of them: it vectorises
+// where a 64-bit multiply does not.
+template <typename Word>
+PRECIS_HOST_DEVICE inline __attribute__((always_inline)) void mix32(Word& x) {
+  x ^= x >> 16;
+  x *= 0x7feb352dU;
+  x ^= x >> 15;
+  x *= 0x846ca68bU;
+  x ^= x >> 16;
+}
+
+// The word that decides about a column of a line of dropout: mixed twice with both halves of the line's key.
+template <typename Word>
+PRECIS_HOST_DEVICE inline __attribute__((always_inline)) void mix_column(Word& column, const Word& low,
+                                                                         const Word& high) {
+  column ^= low;
+  mix32(column);
+  column += high;
+  mix32(column);
+}
+
 // Derives the key of a sub-stream. Order matters: combine(combine(seed, a), b).
 PRECIS_HOST_DEVICE inline uint64_t combine(uint64_t key, uint64_t value) { return mix64(key ^ mix64(value)); }
 

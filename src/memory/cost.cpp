@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "kernels/attention.h"
 #include "memory/cross_block.h"
 #include "memory/plan_terms.h"
+#include "nn/attention.h"
 #include "nn/bfloat16.h"
 
 namespace precis::memory {
@@ -58,6 +60,13 @@ CostModel::CostModel(const models::BartModel& model, const CostSettings& setting
   product_ = size(wide ? at::kFloat : model.activation_type());
   state_ = size(memory_type_);
   score_ = size(score_type(model.activation_type()));
+  cross_kernels_ = kernels::has_attention(model.activation_type(), model.device(),
+                                          config_.d_model / config_.decoder_attention_heads);
+  const auto fused = [&](int64_t heads) {
+    return nn::attention_is_fused(model.activation_type(), model.device(), config_.d_model / heads,
+                                  settings.attention_dropout);
+  };
+  fused_ = fused(config_.encoder_attention_heads) && fused(config_.decoder_attention_heads);
 }
 
 // One encoder layer's graph keeps the layer's input, two sums before a norm and one norm's output (4 d); q,
@@ -66,7 +75,7 @@ CostModel::CostModel(const models::BartModel& model, const CostSettings& setting
 int64_t CostModel::encoder_graph_bytes(const PackShape& shape) const {
   const int64_t d = config_.d_model, copies = weight_ == product_ ? 0 : 1;
   int64_t layer = 4 * d * weight_ + (4 + 2 * copies) * d * product_ + 2 * config_.encoder_ffn_dim * product_;
-  if (settings_.attention_dropout) {  // scores, probabilities and their dropped copy
+  if (!fused_) {  // scores, probabilities and their dropped copy
     layer += 3 * product_ * config_.encoder_attention_heads * std::min(settings_.window, shape.longest_rows);
   }
   return config_.encoder_layers * layer + 3 * d * weight_;
@@ -77,16 +86,20 @@ int64_t CostModel::decoder_graph_bytes(const PackShape& shape) const {
   const int64_t d = config_.d_model, copies = weight_ == product_ ? 0 : 1;
   int64_t layer = 6 * d * weight_ + (6 + 3 * copies) * d * product_ + 2 * config_.decoder_ffn_dim * product_ +
                   config_.decoder_attention_heads * score_;
-  if (settings_.attention_dropout)
-    layer += 3 * product_ * config_.decoder_attention_heads * shape.longest_target;
+  if (!fused_) layer += 3 * product_ * config_.decoder_attention_heads * shape.longest_target;
   return config_.decoder_layers * layer + 3 * d * weight_ + 24;
 }
 
-// Keys and values in two layouts, one after the other; their gradients in two layouts, and that of the
-// states. Scores, their gradient and, with dropout, the factors and the dropped probabilities.
-int64_t CostModel::block_elements(int64_t most_rows, int64_t targets, bool with_gradients) const {
-  const int64_t row_scores = targets * config_.decoder_attention_heads;
+// Of a kernel, keys and values as they are and laid out anew, or with their gradients and that of the states, in the
+// products' type. Of plain products, keys and values in two layouts, one after the other; their gradients in two
+// layouts, and that of the states; scores, their gradient and, with dropout, the factors and the dropped
+// probabilities.
+int64_t CostModel::block_elements(int64_t most_rows, int64_t documents, int64_t targets,
+                                  bool with_gradients) const {
+  const int64_t row_scores = documents * targets * config_.decoder_attention_heads;
   const int64_t rows = std::min(most_rows, rows_of_a_block(row_scores));
+  if (cross_kernels_)
+    return documents * rows * (with_gradients ? 5 : 4) * config_.d_model * product_ / score_;
   return rows *
          ((settings_.attention_dropout ? 4 : 2) * row_scores + (with_gradients ? 8 : 3) * config_.d_model);
 }
@@ -125,7 +138,7 @@ std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way)
         graphs,
         {"keys and values of the decoder", held ? 2 * memory * config_.decoder_layers * product_ : 0},
         {"a block's keys, values and scores",
-         block_elements(shape.longest_rows, shape.targets, !two_sweep) * score_},
+         block_elements(shape.longest_rows, shape.documents(), shape.longest_target, !two_sweep) * score_},
         {"decoder graph", shape.targets * decoder_graph_bytes(shape)},
         of_queries,
         // The head's gradient is made beside a piece's logits, and then scaled into a second one.
@@ -135,7 +148,7 @@ std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way)
   // In the second sweep the rows' gradient comes first.
   const int64_t second_sweep =
       two_sweep
-          ? (shape.call_positions * d + block_elements(std::min(shape.call_positions, shape.longest_rows),
+          ? (shape.call_positions * d + block_elements(std::min(shape.call_positions, shape.longest_rows), 1,
                                                        shape.longest_target, /*with_gradients=*/true)) *
                 score_
           : 0;

@@ -37,6 +37,7 @@ struct PackShape {
   // The longest document, or several shorter ones up to the packs' bounds, each with the longest target.
   static PackShape largest(const models::BartConfig& config, int64_t window, const PlanData& data);
   static PackShape of(const DocumentPack& pack, int64_t longest_target);
+  int64_t documents() const { return longest_target == 0 ? 1 : targets / longest_target; }
 };
 
 struct PlanPart {
@@ -76,9 +77,9 @@ class CostModel {
   // retained as there is room for. The leanest where none is.
   Way fastest(const PackShape& shape, int64_t bytes) const;
 
-  // Elements of one block of streamed attention, over at most so many memory rows and by so many queries;
-  // those of its rows' own gradients only where they are made.
-  int64_t block_elements(int64_t most_rows, int64_t targets, bool with_gradients) const;
+  // Elements, as large as scores, of one block of streamed attention: over at most so many memory rows of each
+  // document, by so many queries of each. Those of its rows' own gradients only where they are made.
+  int64_t block_elements(int64_t most_rows, int64_t documents, int64_t targets, bool with_gradients) const;
 
  private:
   int64_t encoder_graph_bytes(const PackShape& shape) const;  // a position
@@ -93,6 +94,8 @@ class CostModel {
   int64_t product_;  // of matrix products
   int64_t state_;    // of the memory
   int64_t score_;    // of scores and their sums
+  bool cross_kernels_;  // streamed attention is by the kernels
+  bool fused_;       // no attention within a row makes its probabilities
 };
 
 }  // namespace precis::memory

@@ -1,5 +1,6 @@
-// The arithmetic of streamed cross-attention on one block of memory rows: scores, and the gradient of scores
-// (methods: CachED, Streaming cross-attention and Two-sweep).
+// The arithmetic of streamed cross-attention on one block of memory rows, forward and backward (methods: CachED,
+// Streaming cross-attention and Two-sweep): by the kernels where the processor has them (kernels/attention.h), else
+// by plain matrix products, with 16-bit types scored in float32.
 // Letters: B documents, H heads, N = B * H, S queries, t rows of the block, E = head width, M memory width,
 // D = H * E.
 #pragma once
@@ -9,6 +10,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/attention.h"
+#include "memory/online_softmax.h"
 #include "nn/cross_attention.h"
 
 namespace precis::memory {
@@ -25,7 +28,8 @@ void rule_out_padding(at::Tensor scores_BHSt, const std::vector<int64_t>& rows_B
 
 // One layer's queries of some documents, and the dropout of their probabilities.
 struct CrossQueries {
-  at::Tensor query_NSE;                  // times 1 / sqrt(E), in the type of scores
+  bool kernels = false;                  // a kernel takes them
+  at::Tensor query_NSE;                  // as they are; for plain products times 1 / sqrt(E), in the type of scores
   at::ScalarType products = at::kFloat;  // the queries' own type, which keys and values are made in
   int64_t heads = 0;
   std::vector<int64_t> rows_B;       // memory rows of each document
@@ -38,46 +42,57 @@ struct CrossQueries {
                std::vector<int64_t> first_row_B, const nn::Dropout& dropout, int64_t layer);
   // Of document b alone; views.
   CrossQueries document(int64_t b) const;
-  // [N, S, t] of the block that starts at memory row `begin`, -inf at rows that are not a document's own.
-  at::Tensor scores(const at::Tensor& key_NtE, int64_t begin) const;
-  // What dropout multiplies that block's probabilities with, 0 or 1 / (1 - p); undefined without dropout.
-  at::Tensor dropout_factors(int64_t t, int64_t begin) const;
 };
 
 // What a layer's backward pass needs of each query.
 struct QueryGradients {
   at::Tensor lse_NS1;       // log-sum-exp of the scores over the whole memory
-  at::Tensor gradient_NSE;  // dO, of the output
+  at::Tensor gradient_NSE;  // dO, of the output; in the type of the queries
   at::Tensor delta_NS1;     // rowsum(dO . O)
 
+  // `gradient_NSE` in the type of scores, as the others are.
+  QueryGradients(const CrossQueries& queries, const at::Tensor& lse_NS1, const at::Tensor& gradient_NSE,
+                 const at::Tensor& output_NSE);
   QueryGradients document(int64_t b, int64_t heads) const;
 };
 
-// [N, S, t] each: the probabilities as the output used them (dropped), and the gradient of the scores.
-// Then dQ = d_scores K, dK = d_scores' Q, dV = dropped' dO.
-struct ScoreGradients {
-  at::Tensor dropped, d_scores;
-};
-ScoreGradients score_gradients(const CrossQueries& queries, const QueryGradients& gradients,
-                               const at::Tensor& key_NtE, const at::Tensor& value_NtE, int64_t begin);
-
-// [B, t, D] -> [N, t, E] in the type of scores, and back.
-at::Tensor to_heads(const at::Tensor& x_BtD, int64_t heads);
+// [B, t, D] -> [N, t, E] in another type, and back.
+at::Tensor to_heads(const at::Tensor& x_BtD, int64_t heads, at::ScalarType type);
 at::Tensor from_heads(const at::Tensor& x_NtE, int64_t heads);
 
-// Keys and values of a block, [B, t, D] each, in the states' type.
+// Keys and values of a block, in the states' type.
 struct KeysAndValues {
-  struct Heads {
-    at::Tensor key_NtE, value_NtE;  // in the type of scores
-  };
-
   at::Tensor key_BtD, value_BtD;
-  int64_t heads_ = 0;
 
   KeysAndValues() = default;
   KeysAndValues(const at::Tensor& states_BtM, const nn::CrossProjection& projection);
-  Heads heads() const { return {to_heads(key_BtD, heads_), to_heads(value_BtD, heads_)}; }
 };
+
+// The output over blocks of memory rows.
+class CrossFold {
+ public:
+  explicit CrossFold(const CrossQueries& queries) : queries_(queries) {}
+  // Of the block that starts at memory row `begin`. Rows that are not a document's own are left out.
+  void fold(const KeysAndValues& block, int64_t begin);
+  // In the type of scores, [N, S, E] and [N, S, 1]; once, at the end. Not for documents without rows.
+  at::Tensor output();
+  at::Tensor lse() const;
+
+ private:
+  const CrossQueries& queries_;
+  OnlineSoftmax plain_;
+  kernels::AttentionFold kernel_;
+};
+
+// Of a block's keys and values, [B * t, D] each.
+struct BlockGradients {
+  at::Tensor d_key_RD, d_value_RD;
+};
+// Adds to the gradient of the queries before their scaling, [N, S, E] in the type of scores, where it is defined. The
+// keys' and values' are made where `of_rows` says so.
+BlockGradients block_gradients(const CrossQueries& queries, const QueryGradients& gradients,
+                               const KeysAndValues& block, int64_t begin, const at::Tensor& d_query_NSE,
+                               bool of_rows);
 
 // Adds up the gradient of the keys' and values' projection in the parameters' `.grad`, which is made where
 // there is none.
@@ -85,8 +100,8 @@ class ProjectionGradient {
  public:
   explicit ProjectionGradient(const nn::CrossProjection& projection) : projection_(projection) {}
 
-  // Of rows [R, M] of the memory, by the gradients [R, D] of their keys and values, in the type of scores.
-  // Returns the rows' own gradient [R, M]. Products are made in the states' type.
+  // Of rows [R, M] of the memory, by the gradients [R, D] of their keys and values. Returns the rows' own gradient
+  // [R, M]. Products are made in the states' type.
   at::Tensor add(const at::Tensor& states_RM, const at::Tensor& d_key_RD, const at::Tensor& d_value_RD) const;
 
  private:

@@ -19,12 +19,9 @@ void add_segment(const CrossTape::Layer& layer, const MemorySegment& segment, co
   for (int64_t done = 0; done < segment.rows; done += block) {
     const int64_t t = std::min(block, segment.rows - done);
     const at::Tensor states = states_RM.narrow(0, segment.first + done, t);
-    const KeysAndValues::Heads of = KeysAndValues(states.unsqueeze(0), layer.projection).heads();
-    const auto [dropped, d_scores] =
-        score_gradients(queries, gradients, of.key_NtE, of.value_NtE, segment.memory_row + done);
-    const auto rows = [&](const at::Tensor& d_NtE) { return from_heads(d_NtE, queries.heads).squeeze(0); };
-    const at::Tensor d_key = rows(at::bmm(d_scores.transpose(1, 2), queries.query_NSE));
-    const at::Tensor d_value = rows(at::bmm(dropped.transpose(1, 2), gradients.gradient_NSE));
+    const KeysAndValues of(states.unsqueeze(0), layer.projection);
+    const auto [d_key, d_value] = block_gradients(queries, gradients, of, segment.memory_row + done,
+                                                  /*d_query_NSE=*/{}, /*of_rows=*/true);
     d_states_RM.narrow(0, segment.first + done, t).add_(of_projection.add(states, d_key, d_value));
   }
 }

@@ -18,7 +18,8 @@ int64_t validation_elements(const CostModel& cost, const models::BartConfig& con
                             const PlanRequest& request, bool streamed) {
   const PackShape pack = PackShape::largest(config, request.cost.window, *request.validation);
   const int64_t encoder = encoder_call_elements(config, pack.call_positions);
-  const int64_t loss = cost.block_elements(pack.longest_rows, pack.targets, /*with_gradients=*/false) +
+  const int64_t loss = cost.block_elements(pack.longest_rows, pack.documents(), pack.longest_target,
+                                           /*with_gradients=*/false) +
                        pack.targets * (6 * config.d_model + 2 * config.decoder_ffn_dim) +
                        std::min<int64_t>(pack.targets, 512) * 2 * config.vocab_size;
   int64_t writing = 0;

@@ -9,7 +9,6 @@
 #include <limits>
 #include <utility>
 
-#include "memory/online_softmax.h"
 #include "nn/rank_sum.h"
 
 namespace precis::memory {
@@ -52,18 +51,17 @@ Attended attend(Call& call) {
   const bool hold = call.tape != nullptr && call.tape->mode == CrossMode::kHeld;
   const double minus_infinity = -std::numeric_limits<double>::infinity();
   const at::Tensor& query_NSE = call.queries.query_NSE;
-  OnlineSoftmax softmax;
+  CrossFold sum(call.queries);
   call.for_each_block([&](int64_t begin, int64_t rows) {
     const KeysAndValues of(call.states(begin, rows), call.projection);
-    const KeysAndValues::Heads heads = of.heads();
-    softmax.fold(call.queries.scores(heads.key_NtE, begin), heads.value_NtE,
-                 call.queries.dropout_factors(rows, begin));
+    sum.fold(of, begin);
     if (hold) call.held.push_back(of);
   });
   if (call.memory.max_rows == 0) {  // all are other ranks'
-    return {at::zeros_like(query_NSE), at::full_like(query_NSE.narrow(2, 0, 1), minus_infinity)};
+    const auto options = query_NSE.options().dtype(score_type(query_NSE.scalar_type()));
+    return {at::zeros_like(query_NSE, options), at::full_like(query_NSE.narrow(2, 0, 1), minus_infinity, options)};
   }
-  const Attended attended{softmax.output(), softmax.lse()};
+  const Attended attended{sum.output(), sum.lse()};
   for (size_t b = 0; b < call.memory.rows_B.size(); ++b) {
     if (call.memory.rows_B[b] > 0) continue;
     const int64_t first = static_cast<int64_t>(b) * call.queries.heads;
@@ -99,8 +97,9 @@ struct Function : torch::autograd::Function<Function> {
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     Call& call = *c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor gradient_NSE = to_heads(gradients[0], call.queries.heads);
-    const QueryGradients of_queries{saved[1], gradient_NSE, gradient_NSE.mul(saved[0]).sum(-1, true)};
+    const at::Tensor &output_NSE = saved[0], &lse_NS1 = saved[1];
+    const at::Tensor gradient_NSE = to_heads(gradients[0], call.queries.heads, output_NSE.scalar_type());
+    const QueryGradients of_queries(call.queries, lse_NS1, gradient_NSE, output_NSE);
     CrossTape& tape = *call.tape;
     const bool record = tape.mode == CrossMode::kTwoSweep;
     ProjectionGradient of_projection(call.projection);
@@ -110,24 +109,15 @@ struct Function : torch::autograd::Function<Function> {
       const at::Tensor states_BtM = call.states(begin, rows);
       const KeysAndValues of = call.held.empty() ? KeysAndValues(states_BtM, call.projection)
                                                  : std::exchange(call.held[block++], KeysAndValues());
-      const KeysAndValues::Heads heads = of.heads();
-      const auto [dropped, d_scores] =
-          score_gradients(call.queries, of_queries, heads.key_NtE, heads.value_NtE, begin);
-      d_query_NSE.baddbmm_(d_scores, heads.key_NtE);
+      const auto [d_key_RD, d_value_RD] =
+          block_gradients(call.queries, of_queries, of, begin, d_query_NSE, /*of_rows=*/!record);
       if (record) return;
-      const auto rows_of = [&](const at::Tensor& d_NtE) {
-        return from_heads(d_NtE, call.queries.heads).flatten(0, 1);
-      };
-      const at::Tensor d_states_RM = of_projection.add(
-          states_BtM.flatten(0, 1), rows_of(at::bmm(d_scores.transpose(1, 2), call.queries.query_NSE)),
-          rows_of(at::bmm(dropped.transpose(1, 2), gradient_NSE)));
+      const at::Tensor d_states_RM = of_projection.add(states_BtM.flatten(0, 1), d_key_RD, d_value_RD);
       tape.sum_BTM.narrow(1, begin, rows).add_(d_states_RM.view_as(states_BtM));
     });
     nn::sum_over(tape.ranks, d_query_NSE);
     if (record) tape.layers.push_back({call.queries, of_queries, call.projection});
-    const double scale = 1.0 / std::sqrt(static_cast<double>(d_query_NSE.size(2)));
-    return {from_heads(d_query_NSE.mul_(scale), call.queries.heads).to(call.queries.products), at::Tensor(),
-            at::Tensor()};
+    return {from_heads(d_query_NSE, call.queries.heads).to(call.queries.products), at::Tensor(), at::Tensor()};
   }
 };
 

@@ -1,13 +1,61 @@
-// Self-attention: the library's fused kernel, or the plain form where dropout is wanted.
+// Self-attention: our kernel, the library's fused one, or the plain form where neither takes what is wanted.
 #include "nn/attention.h"
+
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "kernels/attention.h"
 #include "nn/bfloat16.h"
 
 namespace precis::nn {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// The kernel lays keys and values out anew, which a few queries, as a decoder step has, are not worth.
+constexpr int64_t kQueriesWorthAKernel = 16;
+
+struct Settings : torch::CustomClassHolder, kernels::AttentionSettings {
+  explicit Settings(kernels::AttentionSettings settings) : kernels::AttentionSettings(std::move(settings)) {}
+};
+
+// The kernel as an autograd function: it keeps its inputs, its output and the log-sum-exp.
+struct Function : torch::autograd::Function<Function> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
+                            const at::Tensor& value, c10::intrusive_ptr<Settings> settings) {
+    const auto [output, lse] = kernels::attention(query, key, value, *settings);
+    context->save_for_backward({query, key, value, output, lse});
+    context->saved_data["settings"] = at::IValue::make_capsule(settings);
+    return output;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto settings =
+        c10::static_intrusive_pointer_cast<Settings>(context->saved_data["settings"].toCapsule());
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &query = saved[0], &key = saved[1], &value = saved[2];
+    const at::Tensor d_output = gradients[0].stride(3) == 1 ? gradients[0] : gradients[0].contiguous();
+    const kernels::AttentionGradientInput input{d_output, saved[4], kernels::row_products(d_output, saved[3])};
+    const auto lying_as = [](const at::Tensor& x, at::ScalarType type) {
+      return at::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.options().dtype(type)).transpose(1, 2);
+    };
+    const at::Tensor d_query = lying_as(query, at::kFloat).zero_();
+    const at::Tensor d_key = lying_as(key, key.scalar_type()), d_value = lying_as(value, value.scalar_type());
+    kernels::attention_gradients(query, key, value, input, *settings, {d_query, d_key, d_value});
+    return {d_query.to(query.scalar_type()), d_key, d_value, at::Tensor()};
+  }
+};
+
+}  // namespace
+
+bool attention_is_fused(at::ScalarType type, at::Device device, int64_t head_width, bool dropout) {
+  return !dropout || kernels::has_attention(type, device, head_width);
+}
 
 at::Tensor split_heads(const at::Tensor& x_BSD, int64_t heads) {
   return x_BSD.view({x_BSD.size(0), x_BSD.size(1), heads, x_BSD.size(2) / heads}).transpose(1, 2);
@@ -24,7 +72,18 @@ at::Tensor attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, c
     return attention(wide(query_BHSE), wide(key_BHKE), wide(value_BHKE), mask, dropout, site)
         .to(at::kBFloat16);
   }
-  if (dropout.rows.empty() || dropout.attention == 0.0) {
+  const bool drops = !dropout.rows.empty() && dropout.attention > 0;
+  if (query_BHSE.size(2) >= kQueriesWorthAKernel && mask.keys_B11K.defined() == !mask.lengths_B.empty() &&
+      kernels::has_attention(query_BHSE.scalar_type(), query_BHSE.device(), query_BHSE.size(3))) {
+    kernels::AttentionSettings settings{.keys_B = mask.lengths_B, .causal = mask.causal};
+    if (drops) {
+      settings.dropout = dropout.attention;
+      settings.dropout_keys_B = dropout.rows;
+      settings.site = site;
+    }
+    return Function::apply(query_BHSE, key_BHKE, value_BHKE, c10::make_intrusive<Settings>(std::move(settings)));
+  }
+  if (!drops) {
     const std::optional<at::Tensor> keys =
         mask.keys_B11K.defined() ? std::optional<at::Tensor>(mask.keys_B11K) : std::nullopt;
     return at::scaled_dot_product_attention(query_BHSE, key_BHKE, value_BHKE, keys, 0.0, mask.causal);
@@ -40,6 +99,12 @@ at::Tensor attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, c
   if (mask.keys_B11K.defined()) scores = scores.masked_fill(mask.keys_B11K.logical_not(), minus_infinity);
   const at::Tensor probabilities = nn::dropout(scores.softmax(-1), dropout.attention, dropout.rows, site);
   return at::matmul(probabilities, value_BHKE);
+}
+
+AttentionMask AttentionMask::padding(const std::vector<int64_t>& lengths_B, int64_t positions, at::Device device) {
+  AttentionMask mask{.keys_B11K = key_mask(lengths_B, positions, device)};
+  if (mask.keys_B11K.defined()) mask.lengths_B = lengths_B;
+  return mask;
 }
 
 at::Tensor key_mask(const std::vector<int64_t>& lengths_B, int64_t positions, at::Device device) {

@@ -16,6 +16,11 @@ struct AttentionMask {
   // [B, 1, 1, keys] bool, true where a key is attended to; undefined where nothing is padded. Not with
   // `causal`: padding at the end of a causal row is never seen by what precedes it.
   at::Tensor keys_B11K;
+  // The same as the number of keys of each row that are, from the first one on, where it is that.
+  std::vector<int64_t> lengths_B;
+
+  // Of rows padded at the end, by their lengths.
+  static AttentionMask padding(const std::vector<int64_t>& lengths_B, int64_t positions, at::Device device);
 };
 
 // [B, S, D] -> [B, H, S, E], a view.
@@ -23,8 +28,12 @@ at::Tensor split_heads(const at::Tensor& x_BSD, int64_t heads);
 // [B, H, S, E] -> [B, S, D].
 at::Tensor join_heads(const at::Tensor& x_BHSE);
 
-// softmax(q k' / sqrt(E)) v, [B, H, S, E]. Without attention dropout the library's fused kernel; with it the
-// probabilities are made, [B, H, S, keys], and dropped by counter at `site`.
+// Whether attention() of many queries never makes its probabilities, [B, H, S, keys]: so without dropout, and with
+// it where there are kernels (kernels/attention.h).
+bool attention_is_fused(at::ScalarType type, at::Device device, int64_t head_width, bool dropout);
+
+// softmax(q k' / sqrt(E)) v, [B, H, S, E], dropped by counter at `site`. By a kernel of ours where there is one, else
+// by the library's fused kernel, which takes no dropout, else in the plain form.
 at::Tensor attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, const at::Tensor& value_BHKE,
                      const AttentionMask& mask, const Dropout& dropout, uint64_t site);
 

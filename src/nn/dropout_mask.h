@@ -9,16 +9,6 @@
 
 namespace precis::nn {
 
-// A 32-bit finaliser (Ellis 2018, lowbias32): vectorises where a 64-bit multiply does not.
-PRECIS_HOST_DEVICE inline uint32_t mix32(uint32_t x) {
-  x ^= x >> 16;
-  x *= 0x7feb352du;
-  x ^= x >> 15;
-  x *= 0x846ca68bu;
-  x ^= x >> 16;
-  return x;
-}
-
 // The key of a row at a site.
 PRECIS_HOST_DEVICE inline uint64_t row_key(uint64_t row, uint64_t site) { return combine(row, site); }
 
@@ -31,7 +21,8 @@ PRECIS_HOST_DEVICE inline uint64_t line_key(uint64_t key_of_row, uint64_t h, uin
 // halves of it; `threshold` is the rate in 1 / 2^32.
 PRECIS_HOST_DEVICE inline bool is_dropped(uint64_t key_of_line, uint32_t column, uint32_t threshold) {
   const uint32_t low = static_cast<uint32_t>(key_of_line), high = static_cast<uint32_t>(key_of_line >> 32);
-  return mix32(mix32(column ^ low) + high) < threshold;
+  mix_column(column, low, high);
+  return column < threshold;
 }
 
 }  // namespace precis::nn

@@ -159,8 +159,7 @@ at::Tensor BartModel::embed(const at::Tensor& token_weight, const at::Tensor& po
 
 at::Tensor BartModel::encode(const at::Tensor& ids_WC, const std::vector<int64_t>& lengths_W,
                              const nn::Dropout& dropout) const {
-  nn::AttentionMask mask;
-  mask.keys_B11K = nn::key_mask(lengths_W, ids_WC.size(1), device());
+  const auto mask = nn::AttentionMask::padding(lengths_W, ids_WC.size(1), device());
   at::Tensor states = embed(encoder_tokens_VD_, encoder_positions_, encoder_embedding_norm_, ids_WC, 0);
   states = nn::dropout(states, dropout.hidden, dropout.rows, nn::dropout_site(kEncoderEmbedding, 0));
   for (size_t i = 0; i < encoder_layers_.size(); ++i) {
