@@ -32,16 +32,18 @@ using GenerationSettings = std::map<std::string, GenerationValue>;
 
 struct ModelOptions {
   std::string dtype = "float32";  // of weights and arithmetic: float32, bfloat16 or float64
+  std::string device = "auto";    // cpu, cuda, or auto: a GPU where there is one
   LogSink log;                    // warnings: of weights that are converted or left out
 };
 
 struct SummarizeOptions {
   GenerationSettings generation;
-  std::optional<std::string> query;      // put before every window
-  std::optional<int64_t> window;         // positions the encoder reads at once; nothing: all that it has
-  std::optional<int64_t> memory_budget;  // bytes of the whole process; refused where it can't be met
-  bool explain = false;                  // also Summary::sources
-  LogSink log;                           // warnings: of a length that nothing sets, say
+  std::optional<std::string> query;  // put before every window
+  std::optional<int64_t> window;     // positions the encoder reads at once; nothing: all that it has
+  // Bytes of the whole process, or of the GPU's memory; refused where it can't be met.
+  std::optional<int64_t> memory_budget;
+  bool explain = false;  // also Summary::sources
+  LogSink log;           // warnings: of a length that nothing sets, say
   // `fraction` of the work in [0, 1], and what is being done.
   std::function<void(double fraction, const std::string& doing)> progress;
   const StopToken* stop = nullptr;  // looked at between steps
@@ -51,7 +53,7 @@ struct SummarizeOptions {
 class Model {
  public:
   // Reads config.json, the weights and the tokenizer. Throws Error{kModel} of whatever is missing or wrong
-  // with them, Error{kUsage} of a dtype that there is not.
+  // with them, Error{kUsage} of a dtype or a device that there is not.
   static Model load(const std::filesystem::path& directory, const ModelOptions& options = {});
 
   // The whole of a UTF-8 text is read, however long it is. Throws Error: kData with the byte offset where it

@@ -56,6 +56,14 @@ std::string compose(const ErrorDetails& details) {
   return message;
 }
 
+// By what libtorch's allocator, CUDA and cuBLAS say: this layer does without their types.
+bool is_out_of_gpu_memory(const std::exception& exception) {
+  for (const char* told : {"CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"}) {
+    if (std::strstr(exception.what(), told) != nullptr) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 int exit_code(ErrorKind kind) { return row(kind).exit_code; }
@@ -74,7 +82,7 @@ ErrorKind kind_of(const std::exception& exception) {
   if (dynamic_cast<const std::filesystem::filesystem_error*>(&exception) != nullptr) return ErrorKind::kIo;
   // libtorch's CPU allocator has no exception type of its own.
   const bool out_of_memory = std::strstr(exception.what(), "can't allocate memory") != nullptr;
-  return out_of_memory ? ErrorKind::kOutOfMemory : ErrorKind::kInternal;
+  return out_of_memory || is_out_of_gpu_memory(exception) ? ErrorKind::kOutOfMemory : ErrorKind::kInternal;
 }
 
 Error as_error(const std::exception& exception) {
@@ -83,6 +91,12 @@ Error as_error(const std::exception& exception) {
     return Error(ErrorKind::kIo, {.what = failure->code().message(), .where = failure->path1().string()});
   }
   const ErrorKind kind = kind_of(exception);
+  if (is_out_of_gpu_memory(exception)) {
+    return Error(kind,
+                 {.what = "out of GPU memory",
+                  .hint = "other programs may hold a part of it; a memory budget below what is free keeps "
+                          "training and decoding within it, and --device cpu does without"});
+  }
   return Error(
       kind, {.what = kind == ErrorKind::kOutOfMemory ? "out of memory"
                                                      : std::string("internal error: ") + exception.what()});

@@ -10,7 +10,6 @@
 #include <optional>
 
 #include "base/bytes.h"
-#include "base/memory_use.h"
 #include "cli/program.h"
 #include "generate/generate.h"
 #include "io/json.h"
@@ -21,6 +20,7 @@
 #include "memory/packs.h"
 #include "memory/plan.h"
 #include "models/model_files.h"
+#include "nn/device.h"
 #include "text/tokenizer.h"
 #include "train/update.h"
 
@@ -85,19 +85,22 @@ int64_t decoder_tokens(const std::optional<int64_t>& given, int64_t usual, int64
                                   .found = std::to_string(tokens)});
 }
 
-double seconds_of(const std::function<void()>& work) {
+// What a GPU was given to do belongs to the work that gave it.
+double seconds_of(at::Device device, const std::function<void()>& work) {
+  nn::synchronize(device);
   const Clock::time_point start = Clock::now();
   work();
+  nn::synchronize(device);
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 // The first run warms caches and is not counted.
-std::vector<double> repeated(int64_t repeats, const std::function<void()>& work) {
+std::vector<double> repeated(int64_t repeats, at::Device device, const std::function<void()>& work) {
   work();
   std::vector<double> seconds;
   for (int64_t i = 0; i < repeats; ++i) {
     throw_if_stopped(&stop_token());
-    seconds.push_back(seconds_of(work));
+    seconds.push_back(seconds_of(device, work));
   }
   return seconds;
 }
@@ -110,12 +113,13 @@ double median(std::vector<double> values) {
 
 class Bench {
  public:
-  explicit Bench(const BenchOptions& options)
+  Bench(const BenchOptions& options, at::Device device)
       : options_(options),
         model_(models::load_model(options.model, scalar_type(options.common), log_sink())),
         window_(model_.config().max_position_embeddings),
         new_tokens_(decoder_tokens(options.new_tokens, 64, 2, "--new-tokens", model_.config())) {
     memory::piece_length(model_.config(), window_, 0);
+    model_.to(device);
     model_.pack_decoder();
   }
 
@@ -148,7 +152,8 @@ class Bench {
   Figure encode() const {
     const std::vector<memory::DocumentPack> pack = packs(1, options_.windows * (window_ - 2));
     Figure figure{"encode", "tokens/s"};
-    figure.seconds = repeated(options_.repeats, [&] { memory::encode_pack(model_, pack.front(), {}); });
+    figure.seconds =
+        repeated(options_.repeats, model_.device(), [&] { memory::encode_pack(model_, pack.front(), {}); });
     figure.value = static_cast<double>(options_.windows * window_) / median(figure.seconds);
     return figure;
   }
@@ -167,8 +172,8 @@ class Bench {
     Figure figure{"decode", "ms/step"};
     for (int64_t i = 0; i < options_.repeats; ++i) {
       throw_if_stopped(&stop_token());
-      const double first = seconds_of([&] { write(half); });
-      figure.seconds.push_back(seconds_of([&] { write(new_tokens_); }) - first);
+      const double first = seconds_of(model_.device(), [&] { write(half); });
+      figure.seconds.push_back(seconds_of(model_.device(), [&] { write(new_tokens_); }) - first);
     }
     figure.value = 1000 * median(figure.seconds) / static_cast<double>(new_tokens_ - half);
     return figure;
@@ -178,7 +183,7 @@ class Bench {
     const int64_t tokens =
         options_.source_tokens > 0 ? options_.source_tokens : std::max<int64_t>(1, window_ / 2 - 2);
     Figure figure{"batch", "documents/s"};
-    figure.seconds = repeated(options_.repeats, [&] {
+    figure.seconds = repeated(options_.repeats, model_.device(), [&] {
       for (const memory::DocumentPack& pack : packs(options_.documents, tokens)) {
         memory::DecodingCrossAttention attention(memory::encode_pack(model_, pack, {}),
                                                  model_.config().decoder_layers);
@@ -197,10 +202,11 @@ class Bench {
 };
 
 // 16 bits are for arithmetic: weights, gradients and the optimiser's state stay float32.
-Figure train_step(const BenchOptions& options) {
+Figure train_step(const BenchOptions& options, at::Device device) {
   const at::ScalarType type = scalar_type(options.common);
   models::BartModel model =
       models::load_model(options.model, type == at::kBFloat16 ? at::kFloat : type, log_sink());
+  model.to(device);
   model.compute_in(type);
   model.set_requires_grad(true);
   const int64_t vocabulary = model.config().vocab_size;
@@ -228,7 +234,7 @@ Figure train_step(const BenchOptions& options) {
   update.clip_norm = 1.0;
   update.learning_rate = 1e-5;
   Figure figure{"train", "s/step"};
-  figure.seconds = repeated(options.repeats,
+  figure.seconds = repeated(options.repeats, device,
                             [&] { train::apply_update(model, optimizer, documents, update, &stop_token()); });
   figure.value = median(figure.seconds);
   return figure;
@@ -243,7 +249,7 @@ Figure tokenize(const BenchOptions& options) {
                                    .found = describe_invalid_utf8(text, invalid)});
   }
   Figure figure{"tokenize", "MB/s"};
-  figure.seconds = repeated(options.repeats, [&] { tokenizer.encode(text, {.offsets = false}); });
+  figure.seconds = repeated(options.repeats, at::kCPU, [&] { tokenizer.encode(text, {.offsets = false}); });
   figure.value = static_cast<double>(text.size()) / 1e6 / median(figure.seconds);
   return figure;
 }
@@ -252,7 +258,7 @@ void bench(const BenchOptions& options) {
   apply_common_options(options.common);
   const bool trains_alone = options.tasks == std::vector<std::string>{"train"};
   if (!trains_alone) refuse_memory_budget(options.common, "bench");
-  refuse_cuda(options.common, "bench");
+  const at::Device device = compute_device(options.common, parallel::one_rank());
   Json figures = Json::array();
   std::unique_ptr<Bench> model;
   for (const std::string& task : options.tasks) {
@@ -263,9 +269,9 @@ void bench(const BenchOptions& options) {
       }
       figure = tokenize(options);
     } else if (task == "train") {
-      figure = train_step(options);
+      figure = train_step(options, device);
     } else {
-      if (!model) model = std::make_unique<Bench>(options);
+      if (!model) model = std::make_unique<Bench>(options, device);
       figure = model->run(task);
     }
     if (options.format == "json") {
@@ -273,7 +279,7 @@ void bench(const BenchOptions& options) {
                          {"unit", figure.unit},
                          {"value", figure.value},
                          {"seconds", figure.seconds},
-                         {"peak_memory_bytes", peak_memory_bytes()}});
+                         {"peak_memory_bytes", nn::peak_bytes(device)}});
     } else {
       char line[96];
       std::snprintf(line, sizeof line, "%-10s %12.2f %s\n", figure.task.c_str(), figure.value,
@@ -284,6 +290,7 @@ void bench(const BenchOptions& options) {
   }
   if (options.format == "json") {
     write_result(dump_json({{"program", std::string("precis ") + PRECIS_VERSION},
+                            {"device", device.str()},
                             {"threads", at::get_num_threads()},
                             {"dtype", options.common.dtype.value_or("float32")},
                             {"figures", std::move(figures)}},

@@ -4,7 +4,6 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
 #include <gnu/libc-version.h>
 #include <openssl/crypto.h>
@@ -28,6 +27,7 @@
 #include "base/control_group.h"
 #include "base/memory_use.h"
 #include "io/utf8.h"
+#include "nn/device.h"
 
 namespace precis::cli {
 
@@ -140,8 +140,18 @@ Json cpu(const ControlGroupLimits& limits) {
 
 Json devices() {
   Json list = {"cpu"};
-  const int count = at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0;
-  for (int i = 0; i < count; ++i) list.push_back("cuda:" + std::to_string(i));
+  for (int64_t i = 0; i < nn::gpu_count(); ++i) list.push_back("cuda:" + std::to_string(i));
+  return list;
+}
+
+Json gpus() {
+  Json list = Json::array();
+  for (const nn::Gpu& gpu : nn::gpus()) {
+    list.push_back({{"name", text_of(gpu.name.c_str())},
+                    {"compute_capability", std::to_string(gpu.major) + "." + std::to_string(gpu.minor)},
+                    {"total", gpu.memory},
+                    {"available", gpu.free_memory}});
+  }
   return list;
 }
 
@@ -231,6 +241,7 @@ Json doctor_report() {
                  {"system", system_of()},
                  {"cpu", cpu(group)},
                  {"devices", devices()},
+                 {"gpus", gpus()},
                  {"threads", threads()},
                  {"memory", memory(group)},
                  {"disks", disks()},

@@ -8,7 +8,7 @@
 
 namespace precis::cli {
 
-// Keys: "precis", "libtorch", "libraries", "system", "cpu", "devices", "threads", "memory", "disks",
+// Keys: "precis", "libtorch", "libraries", "system", "cpu", "devices", "gpus", "threads", "memory", "disks",
 // "limits", "locale", "terminal", "notes". Amounts are bytes. What can't be found out is null. No name of the
 // machine, of a user or of a folder is among it, so that it can be shown to anybody.
 Json doctor_report();

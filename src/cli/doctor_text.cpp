@@ -91,6 +91,11 @@ std::string doctor_text(const Json& report) {
                 : "the time of " + plain(cpu["control_group"]) + " by the control group"));
   line(text, "", words(cpu["features"]));
   line(text, "devices", words(report["devices"]));
+  for (const Json& gpu : report["gpus"]) {
+    line(text, "gpu",
+         plain(gpu["name"]) + ", compute capability " + plain(gpu["compute_capability"]) + ", " +
+             amount(gpu["total"]) + ", " + amount(gpu["available"]) + " available");
+  }
   line(text, "threads", pairs(report["threads"]));
   const Json& memory = report["memory"];
   line(text, "memory",

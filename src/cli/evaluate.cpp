@@ -167,11 +167,13 @@ void evaluate_model(const EvaluateOptions& options) {
   const evaluate::Metrics metrics = metrics_of(options, {"rouge", "loss"});
   refuse_own_input(options);
   parallel::Communicator& ranks = join_ranks(options.common);
+  const at::Device device = compute_device(options.common, ranks);
   // Made now: an output that can't be written is found before the long work.
   std::optional<FileReplacement> output;
   if (!options.output.empty() && ranks.leads()) output.emplace(posix_file_system(), options.output);
 
   models::BartModel model = models::load_model(options.model, scalar_type(options.common), log_sink());
+  model.to(device);
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   Progress progress(log_sink(), shows_progress(options.common));
   evaluate::ModelRequest request;
@@ -234,10 +236,10 @@ void score_predictions(const EvaluateOptions& options) {
 
 void run(const EvaluateOptions& options) {
   apply_common_options(options.common);
-  refuse_cuda(options.common, "evaluate");
   refuse_memory_budget(options.common, "evaluate");
   const bool scoring = !options.predictions.empty() || !options.references.empty();
   if (scoring) {
+    refuse_cuda(options.common, "evaluate of predictions");
     if (!options.model.empty() || !options.data.empty()) wrong_form("both a model and predictions are given");
     if (options.predictions.empty()) wrong_form("--predictions is missing");
     if (options.references.empty()) wrong_form("--references is missing");

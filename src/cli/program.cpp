@@ -1,7 +1,6 @@
 // Common options, log and signals of the command line.
 #include "cli/program.h"
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -20,6 +19,7 @@
 #include "base/error.h"
 #include "io/json.h"
 #include "io/yaml.h"
+#include "nn/device.h"
 #include "parallel/world.h"
 #include "text/printable.h"
 
@@ -79,7 +79,7 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->check(whole_number())
       ->check(CLI::Range(1, 4096))
       ->group(group);
-  command.add_option("--device", options.device, "Where to compute")
+  command.add_option("--device", options.device, "Where to compute; auto: a GPU where there is one")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str()
       ->group(group);
@@ -87,7 +87,9 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       .add_option("--dtype", options.dtype, "Type of the weights and of the arithmetic (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16", "float64"}))
       ->group(group);
-  command.add_option("--memory-budget", options.memory_budget, "Most memory to use, for example 8GiB")
+  command
+      .add_option("--memory-budget", options.memory_budget,
+                  "Most memory to use, of the GPU's with one, for example 8GiB")
       ->group(group);
   command
       .add_option("--rank-timeout", options.rank_timeout,
@@ -149,13 +151,16 @@ at::ScalarType scalar_type(const CommonOptions& options) {
   return options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
 }
 
+at::Device compute_device(const CommonOptions& options, const parallel::Communicator& ranks) {
+  return nn::find_device(options.device, ranks.place_on_host(), "--device");
+}
+
 void refuse_cuda(const CommonOptions& options, const std::string& command) {
   if (options.device != "cuda") return;
-  throw Error(at::hasCUDA() ? ErrorKind::kUnsupported : ErrorKind::kUsage,
-              {.what = at::hasCUDA() ? command + " does not run on CUDA yet" : "this libtorch has no CUDA",
-               .where = "--device",
-               .found = options.device,
-               .hint = "--device cpu"});
+  throw Error(ErrorKind::kUsage, {.what = command + " computes on the CPU alone",
+                                  .where = "--device",
+                                  .found = options.device,
+                                  .hint = "leave it out"});
 }
 
 bool takes_control_sequences() {

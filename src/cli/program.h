@@ -1,6 +1,7 @@
 // What every sub-command shares: the common options, the log, and the stop token.
 #pragma once
 
+#include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
 #include <CLI/CLI.hpp>
@@ -53,7 +54,10 @@ CLI::Validator whole_number();
 
 // What --dtype names, float32 where it is not given.
 at::ScalarType scalar_type(const CommonOptions& options);
-// --device cuda is Error{kUsage} where libtorch has none, and Error{kUnsupported} for a command without it.
+// Where --device says to compute, as nn::find_device: `auto` takes a GPU where there is one. Each rank of a
+// host takes the next one. Error{kUsage} where `cuda` is asked for and not there.
+at::Device compute_device(const CommonOptions& options, const parallel::Communicator& ranks);
+// For a command that computes on the CPU alone: Error{kUsage} for --device cuda.
 void refuse_cuda(const CommonOptions& options, const std::string& command);
 // For a command that keeps to no memory budget: Error{kUnsupported} where one is given.
 void refuse_memory_budget(const CommonOptions& options, const std::string& command);

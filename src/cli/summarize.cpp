@@ -15,6 +15,7 @@
 #include "cli/summary.h"
 #include "data/documents.h"
 #include "io/descriptor.h"
+#include "nn/device.h"
 #include "summarize/summarizer.h"
 
 namespace precis::cli {
@@ -126,8 +127,9 @@ void refuse_pipes(const std::vector<std::string>& files) {
 // made, progress on stderr.
 class Display {
  public:
-  Display(const SummarizeOptions& options, std::string model)
+  Display(const SummarizeOptions& options, at::Device device, std::string model)
       : options_(options),
+        device_(device),
         model_name_(std::move(model)),
         progress_(log_sink(), shows_progress(options.common)) {}
 
@@ -195,7 +197,7 @@ class Display {
 
   std::string json_line(const Summary& summary) const {
     const int indent = options_.format == "json" ? 2 : -1;
-    return dump_json(to_json(summary, model_name_, options_.explain), indent) + "\n";
+    return dump_json(to_json(summary, model_name_, nn::peak_bytes(device_), options_.explain), indent) + "\n";
   }
 
   std::string told(const Summary& summary) {
@@ -213,6 +215,7 @@ class Display {
   }
 
   const SummarizeOptions& options_;
+  at::Device device_;
   std::string model_name_;
   Progress progress_;
   std::optional<SummaryStream> stream_;  // of the summary that is being written
@@ -248,8 +251,8 @@ void summarize_files(const SummarizeOptions& options) {
   if (!options.common.memory_budget.empty()) {
     budget = parse_bytes(options.common.memory_budget, "--memory-budget", ErrorKind::kUsage);
   }
-  refuse_cuda(options.common, "summarize");
   parallel::Communicator& ranks = join_ranks(options.common);
+  const at::Device device = compute_device(options.common, ranks);
   if (options.query) summarize::check_query(*options.query, "--query");
   const Inputs inputs = find_inputs(options);
   DocumentOptions document_options = {.summaries = false, .stop = &stop_token()};
@@ -257,14 +260,14 @@ void summarize_files(const SummarizeOptions& options) {
   document_options.document_field = options.document_field;
   options.reading.apply(document_options);
 
-  Display display(options, inputs.model.string());
+  Display display(options, device, inputs.model.string());
   if (!inputs.model_named) {
     log(display.sink(), LogLevel::kInfo,
         "no model is named: " + inputs.model.string() +
             " says in one line what a text is about; --model DIR takes another");
   }
   const summarize::LoadedModel model =
-      summarize::load_model(inputs.model, scalar_type(options.common), display.sink());
+      summarize::load_model(inputs.model, scalar_type(options.common), device, display.sink());
   summarize::Summarizer summarizer(model,
                                    {.window = options.window,
                                     .generation = options.generation,

@@ -1,7 +1,6 @@
 // Summaries as JSON, as text, and as text that comes token by token.
 #include "cli/summary.h"
 
-#include "base/memory_use.h"
 #include "cli/program.h"
 #include "cli/sources_text.h"
 
@@ -35,7 +34,7 @@ Json sequence_json(const Sequence& sequence) {
 
 }  // namespace
 
-Json to_json(const Summary& summary, const std::string& model, bool explain) {
+Json to_json(const Summary& summary, const std::string& model, int64_t peak_bytes, bool explain) {
   const Seconds& seconds = summary.seconds;
   const Sequence& first = summary.sequences.front();
   Json json = {{"id", summary.id},
@@ -56,7 +55,7 @@ Json to_json(const Summary& summary, const std::string& model, bool explain) {
                  {"encode", seconds.encode},
                  {"decode", seconds.decode},
                  {"total", seconds.total()}}},
-               {"peak_memory_bytes", peak_memory_bytes()}};
+               {"peak_memory_bytes", peak_bytes}};
   if (summary.seed) json["seed"] = *summary.seed;
   if (summary.sequences.size() > 1) {
     json["sequences"] = Json::array();

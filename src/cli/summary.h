@@ -12,7 +12,8 @@
 
 namespace precis::cli {
 
-Json to_json(const Summary& summary, const std::string& model, bool explain);
+// `peak_bytes`: of memory, or of the GPU's.
+Json to_json(const Summary& summary, const std::string& model, int64_t peak_bytes, bool explain);
 
 // Lines for people: the summary, or each of several sequences behind its number; then the sources, with words
 // of the document.

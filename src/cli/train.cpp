@@ -6,11 +6,11 @@
 #include <sstream>
 
 #include "base/bytes.h"
-#include "base/memory_use.h"
 #include "cli/numbers.h"
 #include "cli/program.h"
 #include "cli/progress.h"
 #include "memory/plan.h"
+#include "nn/device.h"
 #include "train/schema.h"
 #include "train/trainer.h"
 
@@ -38,9 +38,10 @@ std::string format(const char* pattern, Arguments... arguments) {
 // What a person sees of a run: the bar, and a line for each validation and checkpoint.
 class Display {
  public:
-  Display(const TrainOptions& options, LogSink sink)
+  Display(const TrainOptions& options, at::Device device, LogSink sink)
       : progress_(sink, shows_progress(options.common)),
         sink_(progress_.wrap(std::move(sink))),
+        device_(device),
         dry_run_(options.dry_run) {}
 
   const LogSink& sink() const { return sink_; }
@@ -91,9 +92,10 @@ class Display {
       return;
     }
     progress_.finish(
-        1.0, format("%s at step %ld, %s of training, at most %s of memory, where %s were planned",
+        1.0, format("%s at step %ld, %s of training, at most %s of %s, where %s were planned",
                     outcome.stopped_early ? "stopped early" : "finished", outcome.step,
-                    format_seconds(outcome.seconds).c_str(), format_bytes(peak_memory_bytes()).c_str(),
+                    format_seconds(outcome.seconds).c_str(), format_bytes(nn::peak_bytes(device_)).c_str(),
+                    device_.is_cuda() ? "GPU memory taken" : "memory",
                     format_bytes(outcome.planned_bytes).c_str()));
   }
 
@@ -111,7 +113,7 @@ class Display {
     const std::string line =
         format("step %ld/%ld  loss %.3f  lr %.2e  %.0f tokens/s  %s left  %s", report.step,
                report.total_steps, report.update.loss, report.learning_rate, tokens_ / seconds_,
-               format_seconds(left).c_str(), format_bytes(peak_memory_bytes()).c_str());
+               format_seconds(left).c_str(), format_bytes(nn::peak_bytes(device_)).c_str());
     progress_.update(fraction_, line);
   }
 
@@ -122,6 +124,7 @@ class Display {
 
   Progress progress_;
   LogSink sink_;
+  at::Device device_;
   bool dry_run_;
   double fraction_ = 0.0;
   Moment first_;
@@ -141,7 +144,6 @@ std::vector<std::string> all_overrides(const TrainOptions& options) {
 
 void run(const TrainOptions& options) {
   apply_common_options(options.common);
-  refuse_cuda(options.common, "train");
   train::TrainRequest request;
   request.config = train::load_config(options.config, all_overrides(options), &stop_token());
   if (options.print_config) return write_result(train::config_to_yaml(request.config, /*origins=*/true));
@@ -149,7 +151,8 @@ void run(const TrainOptions& options) {
   request.allow_change = options.allow_change;
   request.dry_run = options.dry_run;
   parallel::Communicator& ranks = join_ranks(options.common);
-  Display display(options, log_sink());
+  request.device = compute_device(options.common, ranks);
+  Display display(options, request.device, log_sink());
   const train::TrainOutcome outcome =
       train::train(request, posix_file_system(), display.sink(), &stop_token(),
                    ranks.leads() ? display.observer() : train::TrainObserver(), ranks);

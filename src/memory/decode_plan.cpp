@@ -6,9 +6,9 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "base/memory_use.h"
 #include "memory/plan.h"
 #include "memory/plan_terms.h"
+#include "nn/device.h"
 
 namespace precis::memory {
 
@@ -37,7 +37,7 @@ DecodePlan plan_decoding(const models::BartModel& model, const DocumentPack& pac
   const int64_t encoding = states + encoder_call_elements(config, call_positions(pack));
   const int64_t written = sequence_elements(config, sequences, request.max_length);
   const int64_t block = absorbed_block_elements(config, pack.max_rows, pack.size(), sequences);
-  const int64_t resident = resident_memory_bytes();
+  const int64_t resident = nn::resident_bytes(model.device());
 
   DecodePlan plan;
   plan.layers = config.decoder_layers;
@@ -48,9 +48,9 @@ DecodePlan plan_decoding(const models::BartModel& model, const DocumentPack& pac
   };
   const auto total_with = [&](int64_t held) {
     const int64_t all = resident + tensors_with(held);
-    return all + plan_slack(all);
+    return all + plan_slack(all, model.device().is_cuda());
   };
-  const int64_t machine = available_memory_bytes() + resident;
+  const int64_t machine = nn::available_bytes(model.device()) + resident;
   const int64_t limit = request.budget.value_or(machine / 10 * 7);
   plan.held_layers = plan.layers;
   while (plan.held_layers > 0 && total_with(plan.held_layers) > limit) --plan.held_layers;

@@ -14,14 +14,15 @@ struct DecodeRequest {
   int64_t sequences = 1;   // of a document at once: its beams, or what is sampled for it
   int64_t max_length = 0;  // of a summary
   std::optional<int64_t>
-      budget;  // bytes of the whole program; without one, 70 % of what the machine has for it
+      budget;  // bytes of the whole program; without one, 70 % of what the machine, or the GPU, has for it
 };
 
 struct DecodePlan {
   int64_t held_layers = 0;
   int64_t layers = 0;
   int64_t tensors = 0;  // bytes beside what the program holds already
-  int64_t total = 0;    // of the whole program while the pack is encoded and decoded
+  int64_t total =
+      0;  // of the whole program while the pack is encoded and decoded; on a GPU of its memory there
 
   int64_t absorbed_layers() const { return layers - held_layers; }
 };

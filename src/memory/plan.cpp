@@ -6,8 +6,8 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "base/memory_use.h"
 #include "memory/plan_terms.h"
+#include "nn/device.h"
 
 namespace precis::memory {
 
@@ -38,14 +38,14 @@ int64_t validation_elements(const CostModel& cost, const models::BartConfig& con
 }
 
 // The most that tensors may take within a limit of the whole.
-int64_t tensors_within(int64_t limit) {
-  const int64_t without_fixed = limit - plan_slack(0);
+int64_t tensors_within(int64_t limit, bool of_gpu) {
+  const int64_t without_fixed = limit - plan_slack(0, of_gpu);
   return without_fixed - without_fixed / 9;  // x + x / 8 <= limit
 }
 
 }  // namespace
 
-int64_t plan_slack(int64_t tensors) { return tensors / 8 + (int64_t{48} << 20); }
+int64_t plan_slack(int64_t tensors, bool of_gpu) { return tensors / 8 + (int64_t{of_gpu ? 128 : 48} << 20); }
 
 int64_t MemoryPlan::tensors() const {
   int64_t largest = 0;
@@ -54,8 +54,8 @@ int64_t MemoryPlan::tensors() const {
 }
 
 std::string MemoryPlan::describe() const {
-  std::string text = std::string("memory plan, schedule ") + name(way.schedule) + ", largest pack " +
-                     std::to_string(shape.rows) + " memory rows" +
+  std::string text = std::string(of_gpu ? "GPU " : "") + "memory plan, schedule " + name(way.schedule) +
+                     ", largest pack " + std::to_string(shape.rows) + " memory rows" +
                      (way.spilled ? ", whose states go to a file\n" : "\n");
   char line[160];
   const auto retained = [&](int64_t positions, const char* how) {
@@ -80,7 +80,7 @@ std::string MemoryPlan::describe() const {
   };
   add_phase(throughout);
   for (const PlanPhase& phase : phases) add_phase(phase);
-  add("workspaces and what the allocator keeps", plan_slack(tensors()));
+  add("workspaces and what the allocator keeps", plan_slack(tensors(), of_gpu));
   add("total, with the largest phase", total());
   if (budget) add("budget", *budget);
   return text;
@@ -90,28 +90,31 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
   const CostModel cost(model, request.cost);
   int64_t weights = 0;  // bytes
   for (const auto& [name, tensor] : model.parameters()) weights += static_cast<int64_t>(tensor.nbytes());
-  const int64_t resident = resident_memory_bytes();
+  const int64_t resident = nn::resident_bytes(model.device());
   // What this process holds already is in the plan.
-  const int64_t machine = available_memory_bytes() + resident;
+  const int64_t machine = nn::available_bytes(model.device()) + resident;
   const auto share = [&](int64_t percent) { return machine / request.processes / 100 * percent; };
   const int64_t limit = request.budget.value_or(share(70));
 
   MemoryPlan plan;
   plan.budget = request.budget;
+  plan.of_gpu = model.device().is_cuda();
   plan.shape = PackShape::largest(model.config(), request.cost.window, request.training);
   plan.throughout = {"throughout",
-                     {{"program, libraries and data", std::max<int64_t>(0, resident - weights)},
+                     {{plan.of_gpu ? "held beside them" : "program, libraries and data",
+                       std::max<int64_t>(0, resident - weights)},
                       {"weights", weights},
                       {"gradients", weights},
                       {"optimiser", weights * request.optimizer_states}}};
-  const int64_t room = std::max<int64_t>(0, tensors_within(limit) - plan.throughout.bytes());
+  const int64_t room = std::max<int64_t>(0, tensors_within(limit, plan.of_gpu) - plan.throughout.bytes());
   if (request.schedule == EncodeSchedule::kAuto) {
     // What a run has taken it takes again, though other programs have a little more of the machine now, and
     // this one is a little larger: so a fresh run leaves some room.
     plan.step_bytes = room - room / 64;
     if (request.step_bytes) {
       const int64_t most =
-          request.budget ? room : std::max(room, tensors_within(share(85)) - plan.throughout.bytes());
+          request.budget ? room
+                         : std::max(room, tensors_within(share(85), plan.of_gpu) - plan.throughout.bytes());
       plan.step_bytes = std::min(most, *request.step_bytes);
     }
     plan.way = cost.fastest(plan.shape, *plan.step_bytes);

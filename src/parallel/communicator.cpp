@@ -10,6 +10,7 @@ class OneRank : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   int on_this_host() const override { return 1; }
+  int place_on_host() const override { return 0; }
   void sum(float*, int64_t) override {}
   void sum(double*, int64_t) override {}
   void maximum(float*, int64_t) override {}

@@ -19,6 +19,8 @@ class Communicator {
   bool leads() const { return rank() == 0; }
   // Ranks of the run on this host, this one among them.
   virtual int on_this_host() const = 0;
+  // This one's place among those, from 0.
+  virtual int place_on_host() const = 0;
 
   // Over the ranks, in place; every rank has the same bits then.
   virtual void sum(float* data, int64_t count) = 0;

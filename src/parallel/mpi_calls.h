@@ -10,8 +10,9 @@ enum class MpiType : int { kFloat, kDouble };
 enum class MpiOperation : int { kSum, kMaximum };
 
 struct MpiCalls {
-  // Joins the ranks. `on_this_host`: how many of them share this host. Returns the world.
-  void* (*begin)(int* rank, int* size, int* on_this_host);
+  // Joins the ranks. `on_this_host`: how many of them share this host, and this one's place among those.
+  // Returns the world. Calls may then come from any thread, one at a time.
+  void* (*begin)(int* rank, int* size, int* on_this_host, int* place_on_host);
   void (*end)();
   // Rank 0's bytes, waited for.
   void (*broadcast_now)(void* comm, void* data, int bytes);

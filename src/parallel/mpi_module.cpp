@@ -9,15 +9,17 @@ namespace {
 
 MPI_Comm of(void* comm) { return *static_cast<MPI_Comm*>(comm); }
 
-void* begin(int* rank, int* size, int* on_this_host) {
+void* begin(int* rank, int* size, int* on_this_host, int* place_on_host) {
   static MPI_Comm world = MPI_COMM_WORLD;
   int provided = 0;
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+  // What is computed on a GPU is differentiated in a thread of libtorch's.
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided);
   MPI_Comm_rank(world, rank);
   MPI_Comm_size(world, size);
   MPI_Comm host;
   MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
   MPI_Comm_size(host, on_this_host);
+  MPI_Comm_rank(host, place_on_host);
   MPI_Comm_free(&host);
   return &world;
 }

@@ -30,7 +30,7 @@ constexpr int64_t kPart = int64_t{1} << 28;
 class MpiRanks : public Communicator {
  public:
   struct Place {
-    int rank = 0, size = 1, on_this_host = 1;
+    int rank = 0, size = 1, on_this_host = 1, place_on_host = 0;
   };
 
   MpiRanks(const MpiCalls& mpi, void* comm, std::shared_ptr<Liveness> liveness, Place place)
@@ -39,6 +39,7 @@ class MpiRanks : public Communicator {
   int rank() const override { return place_.rank; }
   int size() const override { return place_.size; }
   int on_this_host() const override { return place_.on_this_host; }
+  int place_on_host() const override { return place_.place_on_host; }
   void sum(float* data, int64_t count) override { reduce(data, count, MpiType::kFloat, MpiOperation::kSum); }
   void sum(double* data, int64_t count) override {
     reduce(data, count, MpiType::kDouble, MpiOperation::kSum);
@@ -112,7 +113,7 @@ class MpiPart : public MpiRanks {
 
 std::unique_ptr<Communicator> MpiRanks::split(int colour) {
   barrier();  // the split itself is not polled
-  Place place{.on_this_host = place_.on_this_host};
+  Place place{.on_this_host = place_.on_this_host, .place_on_host = place_.place_on_host};
   void* const part = mpi_.split(comm_, colour, rank(), &place.rank, &place.size);
   return std::make_unique<MpiPart>(mpi_, part, liveness_, place);
 }
@@ -166,7 +167,7 @@ bool started_as_rank() {
 std::unique_ptr<Communicator> join_world(std::chrono::milliseconds time_out) {
   const MpiCalls& mpi = load_mpi();
   MpiRanks::Place place;
-  void* const world = mpi.begin(&place.rank, &place.size, &place.on_this_host);
+  void* const world = mpi.begin(&place.rank, &place.size, &place.on_this_host, &place.place_on_host);
   const auto liveness =
       std::make_shared<Liveness>(place.rank, place.size, place.on_this_host == place.size, time_out);
   // Not polled yet: a rank that ends here ends mpirun's or srun's whole run.

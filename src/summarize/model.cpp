@@ -5,6 +5,7 @@
 
 #include "generate/generation_config.h"
 #include "models/weights.h"
+#include "nn/device.h"
 #include "summarize/summarizer.h"
 
 namespace precis {
@@ -19,6 +20,13 @@ at::ScalarType scalar_type(const std::string& dtype) {
                                   .where = "dtype",
                                   .expected = "float32, bfloat16 or float64",
                                   .found = dtype});
+}
+
+at::Device device_of(const std::string& name) {
+  if (name == "auto" || name == "cpu" || name == "cuda") return nn::find_device(name, 0, "device");
+  throw Error(
+      ErrorKind::kUsage,
+      {.what = "there is no such device", .where = "device", .expected = "auto, cpu or cuda", .found = name});
 }
 
 Json json_of(const std::string& key, const GenerationValue& value) {
@@ -56,8 +64,8 @@ Model::Model(std::shared_ptr<const Implementation> implementation)
 
 Model Model::load(const std::filesystem::path& directory, const ModelOptions& options) {
   return with_errors([&] {
-    return Model(std::make_shared<const Implementation>(
-        Implementation{summarize::load_model(directory, scalar_type(options.dtype), options.log)}));
+    return Model(std::make_shared<const Implementation>(Implementation{summarize::load_model(
+        directory, scalar_type(options.dtype), device_of(options.device), options.log)}));
   });
 }
 

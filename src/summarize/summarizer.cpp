@@ -15,6 +15,7 @@
 #include "memory/decode_plan.h"
 #include "memory/encode.h"
 #include "models/model_files.h"
+#include "nn/device.h"
 
 namespace precis {
 
@@ -59,7 +60,8 @@ struct Summarizer::Pack {
   }
 };
 
-LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, const LogSink& sink) {
+LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, at::Device device,
+                       const LogSink& sink) {
   const Clock::time_point start = Clock::now();
   // Weights are read from the disk's cache, a tokenizer is parsed: beside one another where two threads may
   // run.
@@ -68,6 +70,7 @@ LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dt
       at::get_num_threads() > 1 ? std::launch::async | std::launch::deferred : std::launch::deferred;
   std::future<Tokenizer> tokenizer = std::async(how, [&] { return Tokenizer::load(directory); });
   models::BartModel model = models::load_model(directory, dtype, sink);
+  model.to(device);
   model.pack_for_inference();
   return {directory, std::move(model), tokenizer.get(), seconds_since(start)};
 }
@@ -123,6 +126,7 @@ memory::MemoryBatch Summarizer::encode(Pack& pack, const Callbacks& callbacks) {
          pack.name() + ": " + std::to_string(done) + " of " + std::to_string(total) + " windows encoded");
   };
   memory::MemoryBatch memory = memory::encode_pack(model_.model, pack.documents, {}, stop_, encoded);
+  nn::synchronize(model_.model.device());  // or its time would seem decoding's
   const double seconds = seconds_since(start);
   double rows = 0.0;
   for (const Summary* summary : pack.summaries_B) rows += static_cast<double>(summary->memory_rows);

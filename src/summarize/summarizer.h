@@ -25,12 +25,13 @@ namespace precis::summarize {
 
 struct LoadedModel {
   std::filesystem::path directory;
-  models::BartModel model;  // its decoder is packed
+  models::BartModel model;  // its decoder is packed, on a CPU
   Tokenizer tokenizer;
   double seconds = 0.0;  // that loading took
 };
 // Throws Error{kModel} of whatever is wrong with the directory.
-LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, const LogSink& sink);
+LoadedModel load_model(const std::filesystem::path& directory, at::ScalarType dtype, at::Device device,
+                       const LogSink& sink);
 
 struct SummarizerOptions {
   std::optional<int64_t> window;

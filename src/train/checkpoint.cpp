@@ -24,10 +24,12 @@ namespace fs = std::filesystem;
 namespace {
 
 void write_optimizer(FileSystem& files, const Optimizer& optimizer, const fs::path& path) {
+  std::vector<at::Tensor> held;  // keeps the bytes that the list below borrows
   std::vector<WeightBytes> weights;
   for (const auto& [name, tensor] : optimizer.state()) {
-    weights.push_back(
-        {name, models::weight_type(tensor.scalar_type()), tensor.sizes().vec(), tensor.const_data_ptr()});
+    held.push_back(tensor.cpu());
+    weights.push_back({name, models::weight_type(tensor.scalar_type()), tensor.sizes().vec(),
+                       held.back().const_data_ptr()});
   }
   write_safetensors(files, path, std::move(weights));
 }

@@ -41,9 +41,15 @@ bool decays(const std::string& name, const at::Tensor& parameter) {
 
 double gradient_norm(const NamedTensors& parameters) {
   const at::NoGradGuard no_grad;
-  double sum = 0.0;
+  std::vector<at::Tensor> norms;
   for (const auto& [name, parameter] : parameters) {
-    const double norm = at::linalg_vector_norm(parameter.grad(), 2).item<double>();
+    norms.push_back(at::linalg_vector_norm(parameter.grad(), 2));
+  }
+  // All at once: a GPU is waited for at every number that is read from it.
+  const at::Tensor read = at::stack(norms).to(at::kCPU, at::kDouble);
+  double sum = 0.0;
+  for (int64_t i = 0; i < read.numel(); ++i) {
+    const double norm = read.const_data_ptr<double>()[i];
     sum += norm * norm;
   }
   return std::sqrt(sum);

@@ -10,6 +10,7 @@
 #include "io/model_directory.h"
 #include "io/weight_files.h"
 #include "memory/windows.h"
+#include "nn/device.h"
 
 namespace precis::train {
 
@@ -206,6 +207,9 @@ memory::MemoryPlan make_plan(const TrainConfig& config, const Setup& setup, cons
   request.training = plan_data(setup.training, std::min(config.batch.documents, of_a_group));
   request.training.ranks = ranks.group().size();
   request.processes = ranks.all().on_this_host();
+  if (model.device().is_cuda()) {  // that many share a GPU
+    request.processes = (request.processes + nn::gpu_count() - 1) / nn::gpu_count();
+  }
   if (setup.validation) {
     request.validation = plan_data(*setup.validation, setup.validation->counts.examples);
     if (config.validation.generate) {

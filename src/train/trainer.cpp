@@ -12,11 +12,11 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "base/memory_use.h"
 #include "io/atomic_directory.h"
 #include "io/digest.h"
 #include "models/model_files.h"
 #include "models/weights.h"
+#include "nn/device.h"
 #include "train/metrics.h"
 #include "train/output_folder.h"
 #include "train/resume.h"
@@ -32,8 +32,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Under bfloat16 the weights are float32 all the same.
-models::BartModel load_in(const std::string& precision, const fs::path& path, const LogSink& sink) {
+models::BartModel load_in(const std::string& precision, const fs::path& path, at::Device device,
+                          const LogSink& sink) {
   models::BartModel model = models::load_model(path, precision == "float64" ? at::kDouble : at::kFloat, sink);
+  model.to(device);
   if (precision == "bfloat16") model.compute_in(at::kBFloat16);
   return model;
 }
@@ -61,7 +63,8 @@ class Trainer {
         observer_(observer),
         ranks_(ranks, config_.batch.ranks_a_document, config_.batch.documents * config_.batch.accumulation),
         setup_(std::move(setup)),
-        model_(load_in(config_.precision, resumed ? resumed->path : fs::path(config_.model), sink_)),
+        model_(load_in(config_.precision, resumed ? resumed->path : fs::path(config_.model), request.device,
+                       sink_)),
         sampler_(setup_.training.counts.examples, static_cast<uint64_t>(config_.seed)),
         dropout_(dropout_rates(config_, setup_.model_config)),
         measure_(measure_of(config_, setup_)) {
@@ -361,7 +364,7 @@ class Trainer {
     Json line = {{"event", event}, {"step", state_.step}};
     line.update(fields);
     line["seconds"] = seconds();
-    line["peak_memory_bytes"] = peak_memory_bytes();
+    line["peak_memory_bytes"] = nn::peak_bytes(model_.device());
     metrics_->write(line);
     tensorboard_->write(line);
   }

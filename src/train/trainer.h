@@ -26,7 +26,8 @@ struct TrainRequest {
   TrainConfig config;
   std::string resume = "auto";  // auto, never, or a checkpoint directory, which is never passed over
   std::vector<std::string> allow_change;
-  bool dry_run = false;  // ends after the memory plan; nothing is written
+  bool dry_run = false;          // ends after the memory plan; nothing is written
+  at::Device device = at::kCPU;  // where to compute, as nn::find_device gives it
 };
 
 struct StepReport {
@@ -58,7 +59,7 @@ struct TrainOutcome {
   bool stopped_early = false;  // by early_stopping
   std::optional<BestSoFar> best;
   std::filesystem::path checkpoint;  // the last one; empty after a dry run
-  int64_t planned_bytes = 0;         // of memory
+  int64_t planned_bytes = 0;         // of memory of the device, as nn::peak_bytes counts it
 };
 
 // Trains, or goes on, until the configured end. Where a stop is requested or a loss is not finite, the state

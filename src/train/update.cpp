@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "nn/device.h"
 #include "nn/rank_sum.h"
 
 namespace precis::train {
@@ -50,6 +51,7 @@ UpdateDocuments documents_of(const std::vector<memory::Example>& examples) {
 UpdateResult apply_update(const models::BartModel& model, Optimizer& optimizer,
                           const UpdateDocuments& documents, const UpdateOptions& options,
                           const StopToken* stop) {
+  const nn::OneOrder same_bits(model.device());  // a resumed run is the run that was not interrupted
   UpdateResult result{.target_tokens = documents.target_tokens};
   memory::GradientOptions gradient = options.gradient;
   gradient.weight = 1.0 / static_cast<double>(result.target_tokens);

@@ -6,20 +6,14 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <map>
-
 #include "base/error.h"
 #include "base/error_of.h"
+#include "memory/gradients.h"
 #include "memory/small_bart.h"
 #include "parallel/thread_ranks.h"
 
 namespace precis::memory {
 namespace {
-
-using Gradients = std::map<std::string, at::Tensor>;
-
-constexpr EncodeSchedule kSchedules[] = {EncodeSchedule::kKept, EncodeSchedule::kCached,
-                                         EncodeSchedule::kStreamed, EncodeSchedule::kTwoSweep};
 
 // Attention in one piece from the definition, for one document.
 class PlainCrossAttention : public nn::CrossAttention {
@@ -39,15 +33,6 @@ class PlainCrossAttention : public nn::CrossAttention {
  private:
   at::Tensor states_TM_;
 };
-
-Gradients collect(models::BartModel& model) {
-  Gradients gradients;
-  for (const auto& [name, parameter] : model.parameters()) {
-    gradients[name] = parameter.grad().defined() ? parameter.grad().clone() : at::zeros_like(parameter);
-    parameter.mutable_grad() = at::Tensor();
-  }
-  return gradients;
-}
 
 // One graph over everything, one window and one document at a time, without packs, padding or pieces.
 Gradients whole_graph(models::BartModel& model, const std::vector<Example>& examples, int64_t window,
@@ -71,27 +56,6 @@ Gradients whole_graph(models::BartModel& model, const std::vector<Example>& exam
   }
   torch::autograd::backward({total * weight}, {});
   return collect(model);
-}
-
-double largest(const Gradients& gradients) {
-  double result = 0;
-  for (const auto& [name, gradient] : gradients)
-    result = std::max(result, gradient.abs().max().item<double>());
-  return result;
-}
-
-void expect_equal(const Gradients& got, const Gradients& want, double tolerance) {
-  const double scale = largest(want);
-  ASSERT_GT(scale, 0);
-  for (const auto& [name, gradient] : want) {
-    const double difference = (got.at(name) - gradient).abs().max().item<double>();
-    EXPECT_LT(difference, tolerance * scale) << name;
-  }
-}
-
-std::vector<Example> mixed_examples() {
-  return {example(1, 5, 1), example(38, 2, 2), example(39, 9, 3),    example(76, 4, 4),    example(200, 7, 5),
-          example(0, 3, 6), example(77, 1, 7), example(20, 6, 8, 5), example(90, 6, 9, 11)};
 }
 
 // Of each example, in windows of 23.

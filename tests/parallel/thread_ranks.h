@@ -30,6 +30,7 @@ class ThreadRanks : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(shared_->places.size()); }
   int on_this_host() const override { return size(); }
+  int place_on_host() const override { return rank_; }
   void sum(float* data, int64_t count) override { reduce(data, count, std::plus<float>()); }
   void sum(double* data, int64_t count) override { reduce(data, count, std::plus<double>()); }
   void maximum(float* data, int64_t count) override {

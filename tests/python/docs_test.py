@@ -39,6 +39,9 @@ NOT_RUN = {
     "recipes/proposals/study DATA": "twenty minutes",
     "recipes/qmsum/study DATA": "twenty minutes",
     **dict.fromkeys(CACHED, "a BART-large and the data sets are the reader's"),
+    "cmake --preset release -DPRECIS_TORCH=LIBTORCH": "a libtorch with CUDA is the reader's",
+    "cmake --build --preset release": "the tree that these tests are of",
+    "scripts/cuda-check build/release": "a GPU",
     "man -l PREFIX/share/man/man1/precis.1": "man is no package of scripts/setup; reference_test.py reads the page",
 }
 # Run with these words behind them, for a training of a moment.

@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
+#include <utility>
 
 #include "base/random.h"
 
@@ -124,6 +126,16 @@ void BartModel::compute_in(at::ScalarType type) {
   for (DecoderLayer& layer : decoder_layers_) layer.products = type;
 }
 
+void BartModel::to(at::Device device) {
+  if (device == this->device()) return;
+  const std::vector<std::pair<std::string, at::Tensor>> named = state();
+  const std::map<std::string, at::Tensor> own(named.begin(), named.end());
+  BartModel moved(config_, dtype_,
+                  [&](const std::string& name, at::IntArrayRef) { return own.at(name).detach().to(device); });
+  moved.compute_in(activation_type_);
+  *this = std::move(moved);
+}
+
 void BartModel::set_requires_grad(bool on) {
   for (auto& [name, parameter] : parameters_) parameter.requires_grad_(on);
 }
@@ -212,6 +224,7 @@ void DecoderCache::reorder(const at::Tensor& rows_B) {
 }
 
 void BartModel::pack_decoder() {
+  if (!device().is_cpu()) return;
   for (DecoderLayer& layer : decoder_layers_) pack(layer, activation_type_, /*in_place=*/false);
   pack(head_, activation_type_, /*in_place=*/false);
 }

@@ -59,6 +59,9 @@ class BartModel {
   at::ScalarType activation_type() const { return activation_type_; }
   void compute_in(at::ScalarType type);
   at::Device device() const { return encoder_positions_.device(); }
+  // Copies every weight there; tied ones stay tied. Before anything holds the parameters, which are other
+  // tensors then, without gradients; not behind pack_for_inference().
+  void to(at::Device device);
 
   // Every trainable tensor once, under its Hugging Face name, in a fixed order: tied weights appear under
   // `model.shared.weight` alone, which is not here where they are not tied: nothing reads it then. The
@@ -86,8 +89,8 @@ class BartModel {
   DecoderCache make_cache(int64_t rows, int64_t capacity) const;
 
   // Lays the decoder's and the head's weights out for steps of few rows (nn/packed_linear.h), beside the
-  // weights themselves: decoding is then several times faster on a CPU. To be called again, or undone, when
-  // the weights have changed.
+  // weights themselves: decoding is then several times faster on a CPU. On a GPU nothing is done. To be
+  // called again, or undone, when the weights have changed.
   void pack_decoder();
   void unpack_decoder();
   // The same for a model that only encodes and decodes from now on, in the memory of the weights themselves
