@@ -52,10 +52,11 @@ void measure(const Shape& shape, at::ScalarType type, int64_t repeats) {
   const auto heads = [&](int64_t positions) {
     return at::randn({shape.B, positions, shape.H, shape.E}, at::kFloat).to(type).transpose(1, 2);
   };
-  const at::Tensor query = heads(shape.S), key = heads(shape.T), value = heads(shape.T), gradient = heads(shape.S);
+  const at::Tensor query = heads(shape.S), key = heads(shape.T), value = heads(shape.T),
+                   gradient = heads(shape.S);
   const auto [output, lse] = at::_scaled_dot_product_flash_attention_for_cpu(query, key, value);
-  const double library = milliseconds(
-      repeats, [&] { at::_scaled_dot_product_flash_attention_for_cpu(query, key, value); });
+  const double library =
+      milliseconds(repeats, [&] { at::_scaled_dot_product_flash_attention_for_cpu(query, key, value); });
   const double library_back = milliseconds(repeats, [&, o = output, l = lse] {
     at::_scaled_dot_product_flash_attention_for_cpu_backward(gradient, query, key, value, o, l, 0.0, false);
   });
@@ -89,7 +90,8 @@ void measure(const Shape& shape, at::ScalarType type, int64_t repeats) {
 int main(int argc, char** argv) {
   using namespace precis;
   const int64_t repeats = argc > 1 ? std::atoll(argv[1]) : 5;
-  const Shape shapes[] = {{"self, 4 windows of 1024", 4, 12, 1024, 1024, 64}, {"cross, 256 x 2048", 1, 12, 256, 2048, 64}};
+  const Shape shapes[] = {{"self, 4 windows of 1024", 4, 12, 1024, 1024, 64},
+                          {"cross, 256 x 2048", 1, 12, 256, 2048, 64}};
   for (const Shape& shape : shapes) {
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) measure(shape, type, repeats);
   }

@@ -4,8 +4,10 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <optional>
+#include <string_view>
 
 #include "kernels/attention_backward.h"
 #include "kernels/attention_forward.h"
@@ -14,10 +16,17 @@ namespace precis::kernels {
 
 namespace {
 
+// As libtorch's own variable has it: default, avx2, avx512.
+bool may_use_avx512() {
+  const char* limit = std::getenv("ATEN_CPU_CAPABILITY");
+  return limit == nullptr || std::string_view(limit).starts_with("avx512");
+}
+
 bool has_products(at::ScalarType type) {
 #if defined(__x86_64__)
-  static const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  static const bool wide = may_use_avx512() && __builtin_cpu_supports("avx512f") &&
+                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                           __builtin_cpu_supports("avx512vl");
   static const bool pairs = __builtin_cpu_supports("avx512bf16");
   return wide && (type == at::kFloat || (type == at::kBFloat16 && pairs));
 #else
@@ -37,8 +46,16 @@ void with_type_of(const at::Tensor& x, const Visit& visit) {
 template <typename Value>
 ForwardCall<Value> forward_call(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                 const AttentionSettings& settings) {
-  return {query.size(0), query.size(1), query.size(2), key.size(2), query.size(3), Heads<const Value>(query),
-          Heads<const Value>(key), Heads<const Value>(value), settings, true};
+  return {query.size(0),
+          query.size(1),
+          query.size(2),
+          key.size(2),
+          query.size(3),
+          Heads<const Value>(query),
+          Heads<const Value>(key),
+          Heads<const Value>(value),
+          settings,
+          true};
 }
 
 }  // namespace
@@ -49,7 +66,8 @@ bool has_attention(at::ScalarType type, at::Device device, int64_t head_width) {
 
 Attended attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHTE, const at::Tensor& value_BHTE,
                    const AttentionSettings& settings) {
-  const int64_t B = query_BHSE.size(0), H = query_BHSE.size(1), S = query_BHSE.size(2), E = query_BHSE.size(3);
+  const int64_t B = query_BHSE.size(0), H = query_BHSE.size(1), S = query_BHSE.size(2),
+                E = query_BHSE.size(3);
   Attended result{at::empty({B, S, H, E}, query_BHSE.options().requires_grad(false)).transpose(1, 2),
                   at::empty({B, H, S}, at::kFloat)};
   with_type_of(query_BHSE, [&](auto type) {
@@ -63,8 +81,8 @@ Attended attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHTE, con
   return result;
 }
 
-void AttentionFold::fold(const at::Tensor& query_BHSE, const at::Tensor& key_BHTE, const at::Tensor& value_BHTE,
-                         const AttentionSettings& settings) {
+void AttentionFold::fold(const at::Tensor& query_BHSE, const at::Tensor& key_BHTE,
+                         const at::Tensor& value_BHTE, const AttentionSettings& settings) {
   const bool first = !output_BHSE_.defined();
   if (first) {
     output_BHSE_ = at::empty(query_BHSE.sizes(), at::kFloat);
@@ -109,9 +127,9 @@ at::Tensor row_products(const at::Tensor& a_BHSE, const at::Tensor& b_BHSE) {
   return sums;
 }
 
-void attention_gradients(const at::Tensor& query_BHSE, const at::Tensor& key_BHTE, const at::Tensor& value_BHTE,
-                         const AttentionGradientInput& input, const AttentionSettings& settings,
-                         const AttentionGradients& gradients) {
+void attention_gradients(const at::Tensor& query_BHSE, const at::Tensor& key_BHTE,
+                         const at::Tensor& value_BHTE, const AttentionGradientInput& input,
+                         const AttentionSettings& settings, const AttentionGradients& gradients) {
   with_type_of(query_BHSE, [&](auto type) {
     using Value = decltype(type);
     BackwardCall<Value> call{query_BHSE.size(0),

@@ -1,8 +1,8 @@
 // Attention of queries over keys and values without its probabilities ever being held, forward and backward,
 // for bfloat16 and float32 on a CPU: matrix products by libtorch's brgemm, everything between them in vectors
-// (docs/decisions/0016). The softmax is online (Milakov and Gimelshein 2018), so that keys may come in blocks;
-// the backward pass makes the probabilities again from their log-sum-exp (Dao et al. 2022).
-// Letters: B rows of a batch, H heads, S queries, T keys, E head width.
+// (docs/decisions/0016). The softmax is online (Milakov and Gimelshein 2018), so that keys may come in
+// blocks; the backward pass makes the probabilities again from their log-sum-exp (Dao et al. 2022). Letters:
+// B rows of a batch, H heads, S queries, T keys, E head width.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,7 +12,8 @@
 
 namespace precis::kernels {
 
-// Whether attention() and the rest take tensors of this type, device and head width on this processor.
+// Whether attention() and the rest take tensors of this type, device and head width on this processor. Not
+// where the environment's ATEN_CPU_CAPABILITY is less than avx512.
 bool has_attention(at::ScalarType type, at::Device device, int64_t head_width);
 
 struct AttentionSettings {
@@ -46,9 +47,9 @@ class AttentionFold {
   at::Tensor lse() const;
 
  private:
-  at::Tensor output_BHSE_;               // not yet divided by the total
+  at::Tensor output_BHSE_;              // not yet divided by the total
   at::Tensor maximum_BHS_, total_BHS_;  // of the scores times log2(e), and of 2^(score - maximum)
-  float kept_ = 1.0F;  // 1 / (1 - p) of the dropout
+  float kept_ = 1.0F;                   // 1 / (1 - p) of the dropout
 };
 
 // rowsum(a * b) [B, H, S] in float32, of two in one type.

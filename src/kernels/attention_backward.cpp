@@ -1,6 +1,7 @@
 // One head at a time, a block of keys against blocks of queries. Scores lie transposed, [keys, queries]: what
 // the keys' and values' gradients are products of lies right then, and the queries' gradient, transposed too,
-// is a product of the transposed keys with them. Five products a block, none of which needs its operand turned.
+// is a product of the transposed keys with them. Five products a block, none of which needs its operand
+// turned.
 #include "kernels/attention_backward.h"
 
 #include <ATen/Parallel.h>
@@ -40,14 +41,24 @@ struct Queries {
     const int64_t queries = std::min(kQueries, S - first), matrix = room * E;
     Value* values = operands + first * E;
     float* sums = numbers + first * E;
-    return {first, queries, filled(queries), values, values + matrix, values + 2 * matrix, values + 3 * matrix,
-            numbers + matrix + first, numbers + matrix + room + first, lines + first, lines + room + first, sums};
+    return {first,
+            queries,
+            filled(queries),
+            values,
+            values + matrix,
+            values + 2 * matrix,
+            values + 3 * matrix,
+            numbers + matrix + first,
+            numbers + matrix + room + first,
+            lines + first,
+            lines + room + first,
+            sums};
   }
 };
 
 template <typename Value>
-PRECIS_INLINE void to_operands(const Value* from, int64_t of_position, int64_t queries, int64_t E, Value* rows,
-                               Value* of_width, Value* of_queries) {
+PRECIS_INLINE void to_operands(const Value* from, int64_t of_position, int64_t queries, int64_t E,
+                               Value* rows, Value* of_width, Value* of_queries) {
   copy_rows(from, of_position, queries, E, rows);
   to_right_operand_of_transpose(rows, filled(queries), E, of_width);
   to_right_operand(rows, filled(queries), E, of_queries);
@@ -127,16 +138,18 @@ PRECIS_INLINE void weigh_block(const QueryBlock<c10::BFloat16>& block, const flo
     }
   }
 }
-PRECIS_INLINE void weigh_block(const QueryBlock<float>& block, const float* scores, const float* d_probabilities,
-                               int64_t first_key, int64_t keys, float scale, bool causal, const Dropout& dropout,
-                               float* dropped, float* d_scores, float* operand) {
+PRECIS_INLINE void weigh_block(const QueryBlock<float>& block, const float* scores,
+                               const float* d_probabilities, int64_t first_key, int64_t keys, float scale,
+                               bool causal, const Dropout& dropout, float* dropped, float* d_scores,
+                               float* operand) {
   const int64_t width = block.width;
   for (int64_t k = 0; k < filled(keys); ++k) {
     for (int64_t q = 0; q < width; q += kLanes) {
       const int64_t at = k * width + q;
       Weights one = {};
       if (k < keys) {
-        one = weigh(block, q, load(scores + at), load(d_probabilities + at), scale, first_key + k, causal, dropout);
+        one = weigh(block, q, load(scores + at), load(d_probabilities + at), scale, first_key + k, causal,
+                    dropout);
       }
       store(dropped + at, one.dropped);
       store(d_scores + at, one.d_score);
@@ -157,7 +170,8 @@ PRECIS_INLINE void write_rows(const Heads<Value>& to, int64_t b, int64_t h, int6
 template <typename Value>
 PRECIS_INLINE void add_head(const BackwardCall<Value>& call, int64_t b, int64_t h) {
   const int64_t S = call.S, E = call.E, keys = keys_of(call.settings, b, call.T);
-  const bool causal = call.settings.causal, of_keys = call.d_key != nullptr, of_query = call.d_query != nullptr;
+  const bool causal = call.settings.causal, of_keys = call.d_key != nullptr,
+             of_query = call.d_query != nullptr;
   const float width_scale = 1.0F / std::sqrt(static_cast<float>(E));
   const Dropout dropout(call.settings, b, h);
   const Queries<Value> all(S, E);
@@ -171,7 +185,8 @@ PRECIS_INLINE void add_head(const BackwardCall<Value>& call, int64_t b, int64_t 
     const int64_t count = std::clamp<int64_t>(keys - begin, 0, kKeys), columns = filled(count);
     copy_rows(call.key.at(b, h, begin), call.key.of_position, count, E, static_cast<Value*>(key_rows));
     copy_rows(call.value.at(b, h, begin), call.value.of_position, count, E, static_cast<Value*>(value_rows));
-    if (of_query) transpose(static_cast<const Value*>(key_rows), columns, E, static_cast<Value*>(key_columns));
+    if (of_query)
+      transpose(static_cast<const Value*>(key_rows), columns, E, static_cast<Value*>(key_columns));
     std::memset(d_key, 0, static_cast<size_t>(kKeys * E) * sizeof(float));
     std::memset(d_value, 0, static_cast<size_t>(kKeys * E) * sizeof(float));
     // A causal query sees the keys up to its own.

@@ -55,14 +55,16 @@ struct Heads {
 
 // c [M, N] = a [M, K] b [K, N], or added to it; b lies as to_right_operand() has made it, N wide.
 template <typename Value>
-void multiply(int64_t M, int64_t N, int64_t K, const Value* a, int64_t of_a, const Value* b, float* c, bool add) {
+void multiply(int64_t M, int64_t N, int64_t K, const Value* a, int64_t of_a, const Value* b, float* c,
+              bool add) {
   at::native::cpublas::brgemm(M, N, K, of_a, N, N, add, a, b, c);
 }
 
 // Rows [rows, E], E apart, filled up with zeros.
 template <typename Value>
 PRECIS_INLINE void copy_rows(const Value* from, int64_t of_row, int64_t rows, int64_t E, Value* to) {
-  for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * E, from + r * of_row, static_cast<size_t>(E) * sizeof(Value));
+  for (int64_t r = 0; r < rows; ++r)
+    std::memcpy(to + r * E, from + r * of_row, static_cast<size_t>(E) * sizeof(Value));
   std::memset(to + rows * E, 0, static_cast<size_t>((filled(rows) - rows) * E) * sizeof(Value));
 }
 
@@ -78,8 +80,8 @@ PRECIS_INLINE void transpose(const Value* rows_RE, int64_t rows, int64_t E, Valu
   }
 }
 
-// The right-hand matrix of a product: float32 lies as it is, [K, N]; bfloat16 in pairs of rows, [K / 2, N, 2].
-// From rows [K, N], K even: of the keys, for products that sum over them.
+// The right-hand matrix of a product: float32 lies as it is, [K, N]; bfloat16 in pairs of rows, [K / 2, N,
+// 2]. From rows [K, N], K even: of the keys, for products that sum over them.
 PRECIS_INLINE void to_right_operand(const float* rows_KN, int64_t K, int64_t N, float* to) {
   std::memcpy(to, rows_KN, static_cast<size_t>(K * N) * sizeof(float));
 }

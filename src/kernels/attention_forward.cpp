@@ -9,8 +9,8 @@ namespace precis::kernels {
 
 namespace {
 
-constexpr int64_t kQueries = 64;   // of a block
-constexpr int64_t kKeys = 512;     // scores of 64 x 512 in float32 and their weights stay in the second cache
+constexpr int64_t kQueries = 64;  // of a block
+constexpr int64_t kKeys = 512;    // scores of 64 x 512 in float32 and their weights stay in the second cache
 
 // Turns the scores of one query into weights 2^(score - maximum), dropped but not scaled up, and folds their
 // maximum and total into the query's. Returns what the query's earlier sums are to be multiplied with.
@@ -40,10 +40,12 @@ PRECIS_INLINE float weigh(float* scores, int64_t columns, float scale, float& ma
 }
 
 // Zeros in place of the weights that dropout takes.
-PRECIS_INLINE void drop(const Dropout& dropout, uint64_t line, uint32_t first_column, int64_t columns, float* weights) {
+PRECIS_INLINE void drop(const Dropout& dropout, uint64_t line, uint32_t first_column, int64_t columns,
+                        float* weights) {
   const Words low = Words{} + static_cast<uint32_t>(line), high = Words{} + static_cast<uint32_t>(line >> 32);
   for (int64_t n = 0; n < columns; n += kLanes) {
-    const Words gone = dropped(low, high, counted_from(first_column + static_cast<uint32_t>(n)), dropout.threshold);
+    const Words gone =
+        dropped(low, high, counted_from(first_column + static_cast<uint32_t>(n)), dropout.threshold);
     store(weights + n, std::bit_cast<Floats>(std::bit_cast<Words>(load(weights + n)) & ~gone));
   }
 }
@@ -51,7 +53,8 @@ PRECIS_INLINE void drop(const Dropout& dropout, uint64_t line, uint32_t first_co
                         c10::BFloat16* weights) {
   const Words low = Words{} + static_cast<uint32_t>(line), high = Words{} + static_cast<uint32_t>(line >> 32);
   for (int64_t n = 0; n < columns; n += kLanes) {
-    const Words gone = dropped(low, high, counted_from(first_column + static_cast<uint32_t>(n)), dropout.threshold);
+    const Words gone =
+        dropped(low, high, counted_from(first_column + static_cast<uint32_t>(n)), dropout.threshold);
     Halves halves;
     std::memcpy(&halves, weights + n, sizeof(halves));
     halves &= ~__builtin_convertvector(gone, Halves);
@@ -61,8 +64,8 @@ PRECIS_INLINE void drop(const Dropout& dropout, uint64_t line, uint32_t first_co
 
 // The keys and values of one head as right operands, block by block.
 template <typename Value>
-PRECIS_INLINE void pack(const ForwardCall<Value>& call, int64_t b, int64_t h, int64_t keys, Value* packed_keys,
-                        Value* packed_values) {
+PRECIS_INLINE void pack(const ForwardCall<Value>& call, int64_t b, int64_t h, int64_t keys,
+                        Value* packed_keys, Value* packed_values) {
   const int64_t E = call.E;
   Buffer<Value> rows(kKeys * E);
   for (int64_t begin = 0; begin < keys; begin += kKeys) {
@@ -101,18 +104,20 @@ PRECIS_INLINE void attend_block(const ForwardCall<Value>& call, int64_t b, int64
     for (int64_t r = 0; r < queries; ++r) {
       float* row = scores + r * columns;
       Value* weight = weights + r * columns;
-      const int64_t last = call.settings.causal ? std::clamp<int64_t>(first_query + r + 1 - begin, 0, count) : count;
+      const int64_t last =
+          call.settings.causal ? std::clamp<int64_t>(first_query + r + 1 - begin, 0, count) : count;
       std::fill(row + last, row + columns, -std::numeric_limits<float>::infinity());
       const float rescale = weigh(row, columns, scale, maxima[r], totals[r], weight);
       if (dropout.threshold > 0) {
-        drop(dropout, dropout.line(first_query + r), dropout.first_column + static_cast<uint32_t>(begin), columns,
-             weight);
+        drop(dropout, dropout.line(first_query + r), dropout.first_column + static_cast<uint32_t>(begin),
+             columns, weight);
       }
       if (rescale != 1.0F) {
         for (int64_t e = 0; e < E; ++e) sums[r * E + e] *= rescale;
       }
     }
-    multiply(rows, E, columns, static_cast<const Value*>(weights), columns, packed_values + begin * E, sums, true);
+    multiply(rows, E, columns, static_cast<const Value*>(weights), columns, packed_values + begin * E, sums,
+             true);
   }
   if (call.output == nullptr) {
     std::memcpy(call.maxima + line, maxima, static_cast<size_t>(queries) * sizeof(float));
@@ -157,14 +162,14 @@ void attend_all(const ForwardCall<Value>& call, const Pack& pack_head, const Blo
 }
 
 template <typename Value>
-PRECIS_AVX512 void pack_wide(const ForwardCall<Value>& call, int64_t b, int64_t h, int64_t keys, Value* packed_keys,
-                             Value* packed_values) {
+PRECIS_AVX512 void pack_wide(const ForwardCall<Value>& call, int64_t b, int64_t h, int64_t keys,
+                             Value* packed_keys, Value* packed_values) {
   pack(call, b, h, keys, packed_keys, packed_values);
 }
 
 template <typename Value>
-PRECIS_AVX512 void attend_wide(const ForwardCall<Value>& call, int64_t b, int64_t h, int64_t first_query, int64_t keys,
-                               const Value* packed_keys, const Value* packed_values) {
+PRECIS_AVX512 void attend_wide(const ForwardCall<Value>& call, int64_t b, int64_t h, int64_t first_query,
+                               int64_t keys, const Value* packed_keys, const Value* packed_values) {
   attend_block(call, b, h, first_query, keys, packed_keys, packed_values);
 }
 

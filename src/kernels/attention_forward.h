@@ -10,7 +10,7 @@ struct ForwardCall {
   int64_t B, H, S, T, E;
   Heads<const Value> query, key, value;
   const AttentionSettings& settings;
-  bool first;   // nothing was folded before
+  bool first;  // nothing was folded before
   // The sums [B, H, S, E], maxima and totals [B, H, S] so far, read unless `first`, and written.
   float* sums = nullptr;
   float* maxima = nullptr;

@@ -22,7 +22,7 @@ at::Tensor absorbed_attention(const MemoryBatch& memory, const at::Tensor& query
   const at::Tensor query_BHSE =
       nn::split_heads(query_BSD.to(type), H).mul(1.0 / std::sqrt(static_cast<double>(E)));
   const at::Tensor absorbed_BQM = at::matmul(query_BHSE, key_HEM).reshape({B, H * S, M});
-  const int64_t block = rows_of_a_block(B * H * S);
+  const int64_t block = rows_of_a_block(B * H * S, query_BSD.device());
   OnlineSoftmax softmax;
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t t = std::min(block, T - begin);

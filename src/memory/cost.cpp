@@ -12,7 +12,8 @@
 
 namespace precis::memory {
 
-PackShape PackShape::largest(const models::BartConfig& config, int64_t window, const PlanData& data) {
+PackShape PackShape::largest(const models::BartConfig& config, int64_t window, const PlanData& data,
+                             at::Device device) {
   const int64_t piece = piece_length(config, window, data.longest_query);
   const auto share = [&](int64_t count) { return (count + data.ranks - 1) / data.ranks; };
   const int64_t windows = share(std::max<int64_t>(1, (data.longest_document + piece - 1) / piece));
@@ -25,18 +26,18 @@ PackShape PackShape::largest(const models::BartConfig& config, int64_t window, c
   const int64_t of_rows = documents + shape.rows / piece;
   shape.positions = std::min(window, shape.longest_rows + 2) * std::min(documents * windows, of_rows);
   shape.call_positions =
-      std::min(shape.positions, std::max(std::min(window, shape.positions), kEncoderPackPositions));
+      std::min(shape.positions, std::max(std::min(window, shape.positions), encoder_pack_positions(device)));
   shape.targets = documents * data.longest_target;
   shape.longest_target = data.longest_target;
   return shape;
 }
 
-PackShape PackShape::of(const DocumentPack& pack, int64_t longest_target) {
+PackShape PackShape::of(const DocumentPack& pack, int64_t longest_target, at::Device device) {
   PackShape shape{.longest_rows = pack.max_rows,
                   .rows = pack.size() * pack.max_rows,
                   .targets = pack.size() * longest_target,
                   .longest_target = longest_target};
-  const WindowPacks calls(pack);
+  const WindowPacks calls(pack, device);
   for (int64_t call = 0; call < calls.size(); ++call) {
     shape.positions += calls.positions(call);
     shape.call_positions = std::max(shape.call_positions, calls.positions(call));
@@ -53,6 +54,7 @@ int64_t PlanPhase::bytes() const {
 CostModel::CostModel(const models::BartModel& model, const CostSettings& settings)
     : config_(model.config()),
       settings_(settings),
+      device_(model.device()),
       memory_type_(settings.memory_type.value_or(model.activation_type())) {
   const auto size = [](at::ScalarType type) { return static_cast<int64_t>(c10::elementSize(type)); };
   weight_ = size(model.dtype());
@@ -77,9 +79,10 @@ int64_t CostModel::plain_scores(const PackShape& shape) const {
   return 3 * product_ * config_.encoder_attention_heads * std::min(settings_.window, shape.longest_rows);
 }
 
-// What models/bart/bart_encoder_graph.h keeps of a layer: of all, the attention's output and the sum before the last
-// norm, and each query's log-sum-exp; in full also queries, keys and values, the inner state and the sum before the
-// first norm. The embeddings' sum, norm and dropped result come on top, and what a plain attention makes.
+// What models/bart/bart_encoder_graph.h keeps of a layer: of all, the attention's output and the sum before
+// the last norm, and each query's log-sum-exp; in full also queries, keys and values, the inner state and the
+// sum before the first norm. The embeddings' sum, norm and dropped result come on top, and what a plain
+// attention makes.
 int64_t CostModel::encoder_graph_bytes(const PackShape& shape, bool lean) const {
   const int64_t d = config_.d_model;
   int64_t layer = d * (product_ + weight_) + config_.encoder_attention_heads * score_ + 4 * weight_;
@@ -97,14 +100,14 @@ int64_t CostModel::decoder_graph_bytes(const PackShape& shape) const {
   return config_.decoder_layers * layer + 3 * d * weight_ + 24;
 }
 
-// Of a kernel, keys and values as they are and laid out anew, or with their gradients and that of the states, in the
-// products' type. Of plain products, keys and values in two layouts, one after the other; their gradients in two
-// layouts, and that of the states; scores, their gradient and, with dropout, the factors and the dropped
-// probabilities.
+// Of a kernel, keys and values as they are and laid out anew, or with their gradients and that of the states,
+// in the products' type. Of plain products, keys and values in two layouts, one after the other; their
+// gradients in two layouts, and that of the states; scores, their gradient and, with dropout, the factors and
+// the dropped probabilities.
 int64_t CostModel::block_elements(int64_t most_rows, int64_t documents, int64_t targets,
                                   bool with_gradients) const {
   const int64_t row_scores = documents * targets * config_.decoder_attention_heads;
-  const int64_t rows = std::min(most_rows, rows_of_a_block(row_scores));
+  const int64_t rows = std::min(most_rows, rows_of_a_block(row_scores, device_));
   if (cross_kernels_)
     return documents * rows * (with_gradients ? 5 : 4) * config_.d_model * product_ / score_;
   return rows *
@@ -132,7 +135,8 @@ std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way)
 
   const PlanPart states = {"memory (encoder states)", way.spilled ? 0 : memory * state_};
   const PlanPart gradient = {"gradient of the memory", two_sweep ? 0 : memory * score_};
-  const PlanPart graphs = {"retained graphs of windows", retained.full * full_graph + retained.lean * lean_graph};
+  const PlanPart graphs = {"retained graphs of windows",
+                           retained.full * full_graph + retained.lean * lean_graph};
   const PlanPart of_queries = {
       "queries and their gradients, for the second sweep",
       two_sweep ? config_.decoder_layers * shape.targets * 2 * (d + config_.decoder_attention_heads) * score_
@@ -166,14 +170,13 @@ std::vector<PlanPhase> CostModel::phases(const PackShape& shape, const Way& way)
                                                        shape.longest_target, /*with_gradients=*/true)) *
                 score_
           : 0;
-  // Three inner states, two states past the products and three beside them; where a graph is lean, what it left out.
-  int64_t inner = 3 * config_.encoder_ffn_dim * product_, layer = 3 * d * product_ + 2 * d * weight_;
+  // Three inner states, two states past the products and three beside them; where a graph is lean, what it
+  // left out.
+  int64_t layer = (3 * d + 3 * config_.encoder_ffn_dim) * product_ + 2 * d * weight_;
   if (retained.lean > 0) {
     layer += (3 * d + config_.encoder_ffn_dim) * product_ + d * weight_;
-    // A plain attention is made again before, and keeps two of its three.
-    if (!fused_) inner = std::max(plain_scores(shape), inner + plain_scores(shape) / 3 * 2);
+    if (!fused_) layer += plain_scores(shape);
   }
-  layer += inner;
   const int64_t one_layer = shape.call_positions * layer;
   phases.push_back({"while the windows' gradients are made",
                     {gradient,
@@ -233,13 +236,14 @@ double CostModel::flops(const PackShape& shape, const Way& way) const {
 
 Retention CostModel::most_retained(const PackShape& shape, EncodeSchedule schedule, int64_t limit) const {
   const auto fits = [&](const Retention& retention) { return bytes(shape, {schedule, retention}) <= limit; };
-  // The most encoder calls of which `of` makes a retention that fits, by bisection. Whole calls of the largest size,
-  // and no more than was counted: smaller calls would fill the rest.
+  // The most encoder calls of which `of` makes a retention that fits, by bisection. Whole calls of the
+  // largest size, and no more than was counted: smaller calls would fill the rest.
   const auto most = [&](const auto& of) {
     int64_t calls = 0;
-    for (int64_t step = std::bit_floor(static_cast<uint64_t>(shape.positions / shape.call_positions + 1)); step > 0;
-         step /= 2) {
-      if ((calls + step) * shape.call_positions < shape.positions + shape.call_positions && fits(of(calls + step))) {
+    for (int64_t step = std::bit_floor(static_cast<uint64_t>(shape.positions / shape.call_positions + 1));
+         step > 0; step /= 2) {
+      if ((calls + step) * shape.call_positions < shape.positions + shape.call_positions &&
+          fits(of(calls + step))) {
         calls += step;
       }
     }
@@ -248,7 +252,8 @@ Retention CostModel::most_retained(const PackShape& shape, EncodeSchedule schedu
   const auto positions = [&](int64_t calls) { return calls * shape.call_positions; };
   const auto lean_only = [&](int64_t calls) { return Retention{.lean = positions(calls)}; };
   const auto rest_lean = [&](int64_t calls) { return Retention{positions(calls), kAllPositions}; };
-  if (encoder_kernels_ && !fits(rest_lean(0))) return this->retained(shape, {schedule, lean_only(most(lean_only))});
+  if (encoder_kernels_ && !fits(rest_lean(0)))
+    return this->retained(shape, {schedule, lean_only(most(lean_only))});
   const auto full_only = [&](int64_t calls) { return Retention{.full = positions(calls)}; };
   const auto kept = encoder_kernels_ ? rest_lean(most(rest_lean)) : full_only(most(full_only));
   if (kept.full >= shape.positions) return {.full = kAllPositions};

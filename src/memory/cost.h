@@ -35,8 +35,9 @@ struct PackShape {
   int64_t longest_target = 0;
 
   // The longest document, or several shorter ones up to the packs' bounds, each with the longest target.
-  static PackShape largest(const models::BartConfig& config, int64_t window, const PlanData& data);
-  static PackShape of(const DocumentPack& pack, int64_t longest_target);
+  static PackShape largest(const models::BartConfig& config, int64_t window, const PlanData& data,
+                           at::Device device = at::kCPU);
+  static PackShape of(const DocumentPack& pack, int64_t longest_target, at::Device device);
   int64_t documents() const { return longest_target == 0 ? 1 : targets / longest_target; }
 };
 
@@ -64,6 +65,7 @@ class CostModel {
  public:
   CostModel(const models::BartModel& model, const CostSettings& settings);
 
+  at::Device device() const { return device_; }
   // Of the stored states.
   at::ScalarType memory_type() const { return memory_type_; }
 
@@ -77,14 +79,14 @@ class CostModel {
   // retained as there is room for. The leanest where none is.
   Way fastest(const PackShape& shape, int64_t bytes) const;
 
-  // Elements, as large as scores, of one block of streamed attention: over at most so many memory rows of each
-  // document, by so many queries of each. Those of its rows' own gradients only where they are made.
+  // Elements, as large as scores, of one block of streamed attention: over at most so many memory rows of
+  // each document, by so many queries of each. Those of its rows' own gradients only where they are made.
   int64_t block_elements(int64_t most_rows, int64_t documents, int64_t targets, bool with_gradients) const;
 
  private:
   int64_t encoder_graph_bytes(const PackShape& shape, bool lean) const;  // a position
   int64_t plain_scores(const PackShape& shape) const;                    // bytes of a position and layer
-  int64_t decoder_graph_bytes(const PackShape& shape) const;  // a target
+  int64_t decoder_graph_bytes(const PackShape& shape) const;             // a target
   // Whole encoder calls only, and no more than there are.
   Retention retained(const PackShape& shape, const Way& way) const;
   // The most that fits beside `schedule`, which itself fits: all in part before any in full.
@@ -92,12 +94,13 @@ class CostModel {
 
   models::BartConfig config_;
   CostSettings settings_;
+  at::Device device_;
   at::ScalarType memory_type_;
-  int64_t weight_;   // bytes an element of weights, norms and sums
-  int64_t product_;  // of matrix products
-  int64_t state_;    // of the memory
-  int64_t score_;    // of scores and their sums
-  bool cross_kernels_;   // streamed attention is by the kernels
+  int64_t weight_;        // bytes an element of weights, norms and sums
+  int64_t product_;       // of matrix products
+  int64_t state_;         // of the memory
+  int64_t score_;         // of scores and their sums
+  bool cross_kernels_;    // streamed attention is by the kernels
   bool encoder_kernels_;  // the encoder's attention is
   bool fused_;            // no attention within a row makes its probabilities
 };

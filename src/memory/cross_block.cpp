@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "nn/attention.h"
 #include "nn/linear.h"
@@ -11,6 +12,8 @@
 namespace precis::memory {
 
 namespace {
+
+using How = CrossQueries::How;
 
 // 1 / sqrt(E).
 double scale_of(const at::Tensor& x_NSE) { return 1.0 / std::sqrt(static_cast<double>(x_NSE.size(2))); }
@@ -96,15 +99,95 @@ BlockGradients kernel_gradients(const CrossQueries& queries, const QueryGradient
   return rows;
 }
 
+// Of CUDA, for 16-bit types and heads of the widths that all of its versions take.
+bool has_flash(at::ScalarType products, at::Device device, int64_t head_width) {
+  return device.is_cuda() && (products == at::kBFloat16 || products == at::kHalf) && head_width % 8 == 0 &&
+         head_width <= 128;
+}
+
+// Calls visit(queries, keys, values as [B, H, .., E], the first of N, their number) of documents at once
+// where all have rows in the whole block, else of each that has some. Flash attention takes no padding.
+template <typename Visit>
+void for_each_unpadded(const CrossQueries& queries, const KeysAndValues& block, int64_t begin,
+                       const Visit& visit) {
+  const int64_t heads = queries.heads, t = block.key_BtD.size(1);
+  const at::Tensor query_BHSE = of_documents(queries.query_NSE, heads);
+  const at::Tensor key_BHtE = nn::split_heads(block.key_BtD, heads);
+  const at::Tensor value_BHtE = nn::split_heads(block.value_BtD, heads);
+  if (std::all_of(queries.rows_B.begin(), queries.rows_B.end(), [&](int64_t n) { return n >= begin + t; })) {
+    return visit(query_BHSE, key_BHtE, value_BHtE, 0, query_BHSE.size(0));
+  }
+  for (int64_t b = 0; b < query_BHSE.size(0); ++b) {
+    const int64_t rows = std::min(t, queries.rows_B[static_cast<size_t>(b)] - begin);
+    if (rows <= 0) continue;
+    const auto own = [&](const at::Tensor& x_BHtE) { return x_BHtE.narrow(0, b, 1).narrow(2, 0, rows); };
+    visit(query_BHSE.narrow(0, b, 1), own(key_BHtE), own(value_BHtE), b, 1);
+  }
+}
+
+struct FlashOutput {
+  at::Tensor output_NSE, lse_NS1;  // float32
+};
+
+FlashOutput flash_forward(const CrossQueries& queries, const KeysAndValues& block, int64_t begin) {
+  const auto options = queries.query_NSE.options().dtype(at::kFloat);
+  const FlashOutput result{at::zeros(queries.query_NSE.sizes(), options),
+                           at::full({queries.query_NSE.size(0), queries.query_NSE.size(1), 1},
+                                    -std::numeric_limits<double>::infinity(), options)};
+  for_each_unpadded(
+      queries, block, begin,
+      [&](const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t b, int64_t B) {
+        const auto made = at::_scaled_dot_product_flash_attention(query, key, value);
+        const int64_t first = b * queries.heads, count = B * queries.heads;
+        result.output_NSE.narrow(0, first, count).copy_(std::get<0>(made).flatten(0, 1));
+        result.lse_NS1.narrow(0, first, count).copy_(std::get<1>(made).flatten(0, 1).unsqueeze(-1));
+      });
+  return result;
+}
+
+BlockGradients flash_gradients(const CrossQueries& queries, const QueryGradients& gradients,
+                               const KeysAndValues& block, int64_t begin, const at::Tensor& d_query_NSE,
+                               bool of_rows) {
+  BlockGradients rows;
+  if (of_rows) {
+    rows = {at::zeros_like(block.key_BtD).flatten(0, 1), at::zeros_like(block.value_BtD).flatten(0, 1)};
+  }
+  const at::Tensor none = at::empty({0}, queries.query_NSE.options().dtype(at::kLong));
+  for_each_unpadded(
+      queries, block, begin,
+      [&](const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t b, int64_t B) {
+        const int64_t first = b * queries.heads, count = B * queries.heads;
+        const auto of = [&](const at::Tensor& x_NSE) {
+          return of_documents(x_NSE.narrow(0, first, count), queries.heads);
+        };
+        const auto [d_query, d_key, d_value] = at::_scaled_dot_product_flash_attention_backward(
+            of(gradients.gradient_NSE), query, key, value, of(gradients.output_NSE),
+            of(gradients.lse_NS1).squeeze(-1).contiguous(), at::Tensor(), at::Tensor(), query.size(2),
+            key.size(2), 0.0, false, none, none);
+        if (d_query_NSE.defined()) d_query_NSE.narrow(0, first, count).add_(d_query.flatten(0, 1));
+        if (!of_rows) return;
+        const auto put = [&](const at::Tensor& all_RD, const at::Tensor& d_BHtE) {
+          nn::split_heads(all_RD.view(block.key_BtD.sizes()), queries.heads)
+              .narrow(0, b, B)
+              .narrow(2, 0, d_BHtE.size(2))
+              .copy_(d_BHtE);
+        };
+        put(rows.d_key_RD, d_key);
+        put(rows.d_value_RD, d_value);
+      });
+  return rows;
+}
+
 }  // namespace
 
 at::ScalarType score_type(at::ScalarType type) {
   return type == at::kHalf || type == at::kBFloat16 ? at::kFloat : type;
 }
 
-int64_t rows_of_a_block(int64_t scores_a_row) {
-  constexpr int64_t kBlockScores = int64_t{1} << 22;
-  return std::clamp<int64_t>(kBlockScores / std::max<int64_t>(1, scores_a_row), 256, 4096);
+int64_t rows_of_a_block(int64_t scores_a_row, at::Device device) {
+  const int64_t scores = int64_t{1} << (device.is_cuda() ? 26 : 22);
+  return std::clamp<int64_t>(scores / std::max<int64_t>(1, scores_a_row), 256,
+                             device.is_cuda() ? 16384 : 4096);
 }
 
 void rule_out_padding(at::Tensor scores_BHSt, const std::vector<int64_t>& rows_B, int64_t begin) {
@@ -132,10 +215,15 @@ CrossQueries::CrossQueries(const at::Tensor& query_BSD, int64_t heads, std::vect
       rows_B(std::move(rows_B)),
       first_row_B(std::move(first_row_B)) {
   const int64_t width = query_BSD.size(2) / heads;
-  kernels = precis::kernels::has_attention(products, query_BSD.device(), width);
-  query_NSE = to_heads(query_BSD, heads, kernels ? products : score_type(products));
-  if (!kernels) query_NSE = query_NSE.mul(scale_of(query_NSE));
-  if (dropout.rows.empty() || dropout.attention == 0) return;
+  const bool drops = !dropout.rows.empty() && dropout.attention > 0;
+  if (kernels::has_attention(products, query_BSD.device(), width)) {
+    how = How::kKernel;
+  } else if (has_flash(products, query_BSD.device(), width) && !drops) {
+    how = How::kFlash;
+  }
+  query_NSE = to_heads(query_BSD, heads, how == How::kPlain ? score_type(products) : products);
+  if (how == How::kPlain) query_NSE = query_NSE.mul(scale_of(query_NSE));
+  if (!drops) return;
   this->dropout = dropout.attention;
   keys_B = dropout.rows;
   site = nn::dropout_site(nn::kCrossAttentionSite, static_cast<uint64_t>(layer));
@@ -154,11 +242,15 @@ QueryGradients::QueryGradients(const CrossQueries& queries, const at::Tensor& ls
                                const at::Tensor& gradient_NSE, const at::Tensor& output_NSE)
     : lse_NS1(lse_NS1),
       gradient_NSE(gradient_NSE.to(queries.query_NSE.scalar_type())),
-      delta_NS1(gradient_NSE.mul(output_NSE).sum(-1, true)) {}
+      delta_NS1(gradient_NSE.mul(output_NSE).sum(-1, true)) {
+  if (queries.how == CrossQueries::How::kFlash) this->output_NSE = output_NSE.to(queries.products);
+}
 
 QueryGradients QueryGradients::document(int64_t b, int64_t heads) const {
   QueryGradients result = *this;
-  for (at::Tensor* x : {&result.lse_NS1, &result.gradient_NSE, &result.delta_NS1}) *x = x->narrow(0, b * heads, heads);
+  for (at::Tensor* x : {&result.lse_NS1, &result.gradient_NSE, &result.delta_NS1, &result.output_NSE}) {
+    if (x->defined()) *x = x->narrow(0, b * heads, heads);
+  }
   return result;
 }
 
@@ -168,29 +260,47 @@ KeysAndValues::KeysAndValues(const at::Tensor& states_BtM, const nn::CrossProjec
 
 void CrossFold::fold(const KeysAndValues& block, int64_t begin) {
   const int64_t heads = queries_.heads;
-  if (queries_.kernels) {
-    kernel_.fold(of_documents(queries_.query_NSE, heads), nn::split_heads(block.key_BtD, heads),
-                 nn::split_heads(block.value_BtD, heads), settings_of(queries_, begin));
-    return;
+  const auto of_block = [heads](const at::Tensor& x_BtD) { return nn::split_heads(x_BtD, heads); };
+  if (queries_.how == How::kKernel) {
+    kernel_.fold(of_documents(queries_.query_NSE, heads), of_block(block.key_BtD), of_block(block.value_BtD),
+                 settings_of(queries_, begin));
+  } else if (queries_.how == How::kFlash) {
+    const auto [output_NSE, lse_NS1] = flash_forward(queries_, block, begin);
+    if (!flash_lse_NS1_.defined()) {
+      flash_output_NSE_ = output_NSE, flash_lse_NS1_ = lse_NS1;
+      return;
+    }
+    const at::Tensor both = at::logaddexp(flash_lse_NS1_, lse_NS1);
+    const auto share = [&](const at::Tensor& lse) {
+      return lse.sub(both).exp_().nan_to_num_(0.0);
+    };  // -inf - -inf
+    flash_output_NSE_.mul_(share(flash_lse_NS1_)).addcmul_(output_NSE, share(lse_NS1));
+    flash_lse_NS1_ = both;
+  } else {
+    const at::Tensor key_NtE = to_heads(block.key_BtD, heads, queries_.query_NSE.scalar_type());
+    plain_.fold(scores_of(queries_, key_NtE, begin), to_heads(block.value_BtD, heads, key_NtE.scalar_type()),
+                dropout_of(queries_, key_NtE.size(1), begin));
   }
-  const at::Tensor key_NtE = to_heads(block.key_BtD, heads, queries_.query_NSE.scalar_type());
-  plain_.fold(scores_of(queries_, key_NtE, begin), to_heads(block.value_BtD, heads, key_NtE.scalar_type()),
-              dropout_of(queries_, key_NtE.size(1), begin));
 }
 
 at::Tensor CrossFold::output() {
-  return queries_.kernels ? kernel_.output().view(queries_.query_NSE.sizes()) : plain_.output();
+  if (queries_.how == How::kFlash) return flash_output_NSE_;
+  return queries_.how == How::kKernel ? kernel_.output().view(queries_.query_NSE.sizes()) : plain_.output();
 }
 
 at::Tensor CrossFold::lse() const {
-  return queries_.kernels ? kernel_.lse().view({queries_.query_NSE.size(0), -1, 1}) : plain_.lse();
+  if (queries_.how == How::kFlash) return flash_lse_NS1_;
+  return queries_.how == How::kKernel ? kernel_.lse().view({queries_.query_NSE.size(0), -1, 1})
+                                      : plain_.lse();
 }
 
 BlockGradients block_gradients(const CrossQueries& queries, const QueryGradients& gradients,
                                const KeysAndValues& block, int64_t begin, const at::Tensor& d_query_NSE,
                                bool of_rows) {
-  return queries.kernels ? kernel_gradients(queries, gradients, block, begin, d_query_NSE, of_rows)
-                         : plain_gradients(queries, gradients, block, begin, d_query_NSE, of_rows);
+  const auto made = queries.how == How::kKernel  ? kernel_gradients
+                    : queries.how == How::kFlash ? flash_gradients
+                                                 : plain_gradients;
+  return made(queries, gradients, block, begin, d_query_NSE, of_rows);
 }
 
 at::Tensor ProjectionGradient::add(const at::Tensor& states_RM, const at::Tensor& d_key_RD,

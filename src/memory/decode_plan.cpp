@@ -15,7 +15,7 @@ namespace precis::memory {
 namespace {
 
 // Of the largest encoder call.
-int64_t call_positions(const DocumentPack& pack) {
+int64_t call_positions(const DocumentPack& pack, at::Device device) {
   int64_t longest = 0, positions = 0;
   for (const auto& windows : pack.windows_B) {
     for (const Window& window : windows) {
@@ -23,7 +23,7 @@ int64_t call_positions(const DocumentPack& pack) {
       positions += static_cast<int64_t>(window.ids.size());
     }
   }
-  return std::min(std::max(longest, kEncoderPackPositions), 2 * positions);
+  return std::min(std::max(longest, encoder_pack_positions(device)), 2 * positions);
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ DecodePlan plan_decoding(const models::BartModel& model, const DocumentPack& pac
   const int64_t element = static_cast<int64_t>(c10::elementSize(model.activation_type()));
   const int64_t rows = pack.size() * pack.max_rows, sequences = pack.size() * request.sequences;
   const int64_t states = rows * config.d_model;
-  const int64_t encoding = states + encoder_call_elements(config, call_positions(pack));
+  const int64_t encoding = states + encoder_call_elements(config, call_positions(pack, model.device()));
   const int64_t written = sequence_elements(config, sequences, request.max_length);
   const int64_t block = absorbed_block_elements(config, pack.max_rows, pack.size(), sequences);
   const int64_t resident = nn::resident_bytes(model.device());

@@ -27,7 +27,7 @@ nn::Dropout rates(const StepDropout& dropout) {
 }
 
 EncoderPack call_of(const models::BartModel& model, const WindowPacks& calls, int64_t call) {
-  return calls.at(call, model.config().pad_token_id, model.device());
+  return calls.at(call, model.config().pad_token_id);
 }
 
 // The kept rows [R, M] of one encoder call.
@@ -73,11 +73,12 @@ MemoryBatch encode_pack(const models::BartModel& model, const DocumentPack& pack
   for (const auto& windows : pack.windows_B) total += static_cast<int64_t>(windows.size());
   const auto options = at::TensorOptions().dtype(model.activation_type()).device(model.device());
   const at::Tensor states_BTM = at::zeros({pack.size(), pack.max_rows, model.config().d_model}, options);
-  const WindowPacks calls(pack);
+  const WindowPacks calls(pack, model.device());
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
     const EncoderPack windows = call_of(model, calls, call);
-    states_BTM.flatten(0, 1).index_copy_(0, windows.to_R, encode_windows(model, pack, windows, dropout, EncoderGraph::kFull));
+    states_BTM.flatten(0, 1).index_copy_(0, windows.to_R,
+                                         encode_windows(model, pack, windows, dropout, EncoderGraph::kFull));
     done += static_cast<int64_t>(windows.lengths_W.size());
     if (progress) progress(done, total);
   }
@@ -89,7 +90,7 @@ std::vector<at::Tensor> encode_for_training(const models::BartModel& model, cons
                                             StatesStore& states, const StopToken* stop,
                                             const StepProgress& progress) {
   std::vector<at::Tensor> graphs;
-  const WindowPacks calls(pack);
+  const WindowPacks calls(pack, model.device());
   if (progress) progress(StepPhase::kEncoding, 0, calls.size());
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);
@@ -110,7 +111,7 @@ void backward_through_windows(const models::BartModel& model, const DocumentPack
                               const StepDropout& dropout, std::vector<at::Tensor> graphs,
                               const MemoryGradient& gradient, const StopToken* stop,
                               const StepProgress& progress) {
-  const WindowPacks calls(pack);
+  const WindowPacks calls(pack, model.device());
   if (progress) progress(StepPhase::kWindows, 0, calls.size());
   for (int64_t call = 0; call < calls.size(); ++call) {
     throw_if_stopped(stop);

@@ -44,8 +44,8 @@ enum class StepPhase { kEncoding, kDecoding, kWindows };
 // Called at the beginning of each phase, with 0, and after each of its `total` encoder calls.
 using StepProgress = std::function<void(StepPhase phase, int64_t done, int64_t total)>;
 
-// For training: puts the states into `states`, and keeps the graphs of the first encoder calls, as `retained` says.
-// Returns those calls' kept rows [R, M].
+// For training: puts the states into `states`, and keeps the graphs of the first encoder calls, as `retained`
+// says. Returns those calls' kept rows [R, M].
 std::vector<at::Tensor> encode_for_training(const models::BartModel& model, const DocumentPack& pack,
                                             const StepDropout& dropout, Retention retained,
                                             StatesStore& states, const StopToken* stop = nullptr,

@@ -29,8 +29,8 @@ enum class CrossMode {
   kTwoSweep,  // neither
 };
 
-// Of the encoder: how many positions of encoder calls, padding included, have their graphs retained rather than made again: the first
-// calls', as many as fit.
+// Of the encoder: how many positions of encoder calls, padding included, have their graphs retained rather
+// than made again: the first calls', as many as fit.
 struct Retention {
   int64_t full = 0;
   int64_t lean = 0;  // behind these, in part (models/bart/bart_encoder_graph.h)

@@ -88,7 +88,7 @@ BatchLoss accumulate_gradient(const models::BartModel& model, const std::vector<
         ranks.size() == 1 ? std::move(whole) : part_of(whole, ranks.rank(), ranks.size());
     throw_if_stopped(stop);
     const TargetBatch targets = target_batch(model, examples, pack);
-    const PackShape shape = PackShape::of(pack, targets.input_ids_BS.size(1));
+    const PackShape shape = PackShape::of(pack, targets.input_ids_BS.size(1), model.device());
     const Way way = options.bytes ? cost.fastest(shape, *options.bytes) : options.way;
     auto states = std::make_unique<StatesStore>(pack, model.config().d_model, cost.memory_type(),
                                                 model.device(), way.spilled ? options.spill : std::nullopt);

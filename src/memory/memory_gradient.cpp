@@ -15,7 +15,7 @@ void add_segment(const CrossTape::Layer& layer, const MemorySegment& segment, co
   const CrossQueries queries = layer.queries.document(segment.document);
   const QueryGradients gradients = layer.gradients.document(segment.document, queries.heads);
   const ProjectionGradient of_projection(layer.projection);
-  const int64_t block = rows_of_a_block(queries.query_NSE.size(1) * queries.heads);
+  const int64_t block = rows_of_a_block(queries.query_NSE.size(1) * queries.heads, states_RM.device());
   for (int64_t done = 0; done < segment.rows; done += block) {
     const int64_t t = std::min(block, segment.rows - done);
     const at::Tensor states = states_RM.narrow(0, segment.first + done, t);

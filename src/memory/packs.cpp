@@ -58,7 +58,7 @@ DocumentPack part_of(const DocumentPack& pack, int64_t index, int64_t parts) {
   return part;
 }
 
-WindowPacks::WindowPacks(const DocumentPack& pack) : pack_(pack) {
+WindowPacks::WindowPacks(const DocumentPack& pack, at::Device device) : pack_(pack), device_(device) {
   std::vector<Place> places;
   for (int64_t b = 0; b < pack.size(); ++b) {
     int64_t memory_row = 0;
@@ -73,7 +73,7 @@ WindowPacks::WindowPacks(const DocumentPack& pack) : pack_(pack) {
   for (const Place& place : places) {
     const bool fits =
         !calls_.empty() &&
-        place.length * static_cast<int64_t>(calls_.back().size() + 1) <= kEncoderPackPositions &&
+        place.length * static_cast<int64_t>(calls_.back().size() + 1) <= encoder_pack_positions(device) &&
         !too_unlike(calls_.back().front().length, place.length);
     if (!fits) calls_.emplace_back();
     calls_.back().push_back(place);
@@ -85,7 +85,7 @@ int64_t WindowPacks::positions(int64_t call) const {
   return static_cast<int64_t>(places.size()) * places.back().length;  // ascending
 }
 
-EncoderPack WindowPacks::at(int64_t call, int64_t pad_token_id, at::Device device) const {
+EncoderPack WindowPacks::at(int64_t call, int64_t pad_token_id) const {
   const std::vector<Place>& places = calls_[static_cast<size_t>(call)];
   const int64_t W = static_cast<int64_t>(places.size()), C = places.back().length;
   EncoderPack result;
@@ -118,10 +118,10 @@ EncoderPack WindowPacks::at(int64_t call, int64_t pad_token_id, at::Device devic
     result.document_W.push_back(place.document);
     result.window_W.push_back(pack_.first_window_B[place.document] + place.window);
   }
-  if (device != at::kCPU) {
-    result.ids_WC = result.ids_WC.to(device);
-    result.from_R = result.from_R.to(device);
-    result.to_R = result.to_R.to(device);
+  if (device_ != at::kCPU) {
+    result.ids_WC = result.ids_WC.to(device_);
+    result.from_R = result.from_R.to(device_);
+    result.to_R = result.to_R.to(device_);
   }
   return result;
 }

@@ -46,8 +46,9 @@ struct EncoderPack {
   std::vector<MemorySegment> segments;  // the kept rows once more, in their order
 };
 
-// The most padded positions in one encoder call (a single longer window goes alone).
-inline constexpr int64_t kEncoderPackPositions = 4096;
+// The most padded positions in one encoder call (a single longer window goes alone). A GPU wants larger
+// products.
+inline int64_t encoder_pack_positions(at::Device device) { return device.is_cuda() ? 16384 : 4096; }
 // The most padded memory rows in one decoder call (a single longer document goes alone).
 inline constexpr int64_t kDocumentPackRows = 16384;
 // The most documents in one: beam search holds every beam's scores of the whole vocabulary.
@@ -60,12 +61,12 @@ std::vector<DocumentPack> pack_documents(std::vector<std::vector<Window>> window
 // The windows of a document pack in encoder calls, longest together. The pack must outlive it.
 class WindowPacks {
  public:
-  explicit WindowPacks(const DocumentPack& pack);
+  WindowPacks(const DocumentPack& pack, at::Device device);
 
   int64_t size() const { return static_cast<int64_t>(calls_.size()); }
   int64_t positions(int64_t call) const;  // padding included
   // Made anew at every call: what all encoder calls read is large for a long document.
-  EncoderPack at(int64_t call, int64_t pad_token_id, at::Device device) const;
+  EncoderPack at(int64_t call, int64_t pad_token_id) const;
 
  private:
   struct Place {
@@ -75,6 +76,7 @@ class WindowPacks {
     int64_t memory_row;  // of the document: that of the first kept row
   };
   const DocumentPack& pack_;
+  at::Device device_;
   std::vector<std::vector<Place>> calls_;
 };
 

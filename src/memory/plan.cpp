@@ -16,7 +16,7 @@ namespace {
 // Elements of a pack that is scored and summarised, without any graph.
 int64_t validation_elements(const CostModel& cost, const models::BartConfig& config,
                             const PlanRequest& request, bool streamed) {
-  const PackShape pack = PackShape::largest(config, request.cost.window, *request.validation);
+  const PackShape pack = PackShape::largest(config, request.cost.window, *request.validation, cost.device());
   const int64_t encoder = encoder_call_elements(config, pack.call_positions);
   const int64_t loss = cost.block_elements(pack.longest_rows, pack.documents(), pack.longest_target,
                                            /*with_gradients=*/false) +
@@ -99,7 +99,7 @@ MemoryPlan plan_memory(const models::BartModel& model, const PlanRequest& reques
   MemoryPlan plan;
   plan.budget = request.budget;
   plan.of_gpu = model.device().is_cuda();
-  plan.shape = PackShape::largest(model.config(), request.cost.window, request.training);
+  plan.shape = PackShape::largest(model.config(), request.cost.window, request.training, model.device());
   plan.throughout = {"throughout",
                      {{plan.of_gpu ? "held beside them" : "program, libraries and data",
                        std::max<int64_t>(0, resident - weights)},

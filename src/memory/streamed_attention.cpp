@@ -59,7 +59,8 @@ Attended attend(Call& call) {
   });
   if (call.memory.max_rows == 0) {  // all are other ranks'
     const auto options = query_NSE.options().dtype(score_type(query_NSE.scalar_type()));
-    return {at::zeros_like(query_NSE, options), at::full_like(query_NSE.narrow(2, 0, 1), minus_infinity, options)};
+    return {at::zeros_like(query_NSE, options),
+            at::full_like(query_NSE.narrow(2, 0, 1), minus_infinity, options)};
   }
   const Attended attended{sum.output(), sum.lse()};
   for (size_t b = 0; b < call.memory.rows_B.size(); ++b) {
@@ -117,7 +118,8 @@ struct Function : torch::autograd::Function<Function> {
     });
     nn::sum_over(tape.ranks, d_query_NSE);
     if (record) tape.layers.push_back({call.queries, of_queries, call.projection});
-    return {from_heads(d_query_NSE, call.queries.heads).to(call.queries.products), at::Tensor(), at::Tensor()};
+    return {from_heads(d_query_NSE, call.queries.heads).to(call.queries.products), at::Tensor(),
+            at::Tensor()};
   }
 };
 
@@ -137,8 +139,9 @@ at::Tensor streamed_attention(const MemorySource& memory, const at::Tensor& quer
         memory, CrossQueries(query_BSD, projection.heads, memory.rows_B, memory.first_row_B, dropout, layer),
         projection);
   }();
-  call->block =
-      block_rows > 0 ? block_rows : rows_of_a_block(query_BSD.size(0) * query_BSD.size(1) * projection.heads);
+  call->block = block_rows > 0 ? block_rows
+                               : rows_of_a_block(query_BSD.size(0) * query_BSD.size(1) * projection.heads,
+                                                 query_BSD.device());
   call->tape = std::move(tape);
   if (call->tape == nullptr) {
     const at::NoGradGuard no_grad;

@@ -158,7 +158,8 @@ std::array<at::Tensor, 3> RecordedAttention::gradients(const at::Tensor& d_outpu
   return {parts[0], parts[1], parts[2]};
 }
 
-AttentionMask AttentionMask::padding(const std::vector<int64_t>& lengths_B, int64_t positions, at::Device device) {
+AttentionMask AttentionMask::padding(const std::vector<int64_t>& lengths_B, int64_t positions,
+                                     at::Device device) {
   AttentionMask mask{.keys_B11K = key_mask(lengths_B, positions, device)};
   if (mask.keys_B11K.defined()) mask.lengths_B = lengths_B;
   return mask;

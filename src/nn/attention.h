@@ -29,12 +29,12 @@ at::Tensor split_heads(const at::Tensor& x_BSD, int64_t heads);
 // [B, H, S, E] -> [B, S, D].
 at::Tensor join_heads(const at::Tensor& x_BHSE);
 
-// Whether attention() of many queries never makes its probabilities, [B, H, S, keys]: so without dropout, and with
-// it where there are kernels (kernels/attention.h).
+// Whether attention() of many queries never makes its probabilities, [B, H, S, keys]: so without dropout, and
+// with it where there are kernels (kernels/attention.h).
 bool attention_is_fused(at::ScalarType type, at::Device device, int64_t head_width, bool dropout);
 
-// softmax(q k' / sqrt(E)) v, [B, H, S, E], dropped by counter at `site`. By a kernel of ours where there is one, else
-// by the library's fused kernel, which takes no dropout, else in the plain form.
+// softmax(q k' / sqrt(E)) v, [B, H, S, E], dropped by counter at `site`. By a kernel of ours where there is
+// one, else by the library's fused kernel, which takes no dropout, else in the plain form.
 at::Tensor attention(const at::Tensor& query_BHSE, const at::Tensor& key_BHKE, const at::Tensor& value_BHKE,
                      const AttentionMask& mask, const Dropout& dropout, uint64_t site);
 

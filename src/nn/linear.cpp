@@ -4,6 +4,7 @@
 
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/column_sums.h"
 #include "nn/bfloat16.h"
 #include "nn/packed_linear.h"
 
@@ -84,7 +85,8 @@ void add_linear_gradient(const at::Tensor& weight, const at::Tensor& bias, const
   }
   if (!bias.defined()) return;
   at::Tensor& bias_sum = gradient_of(bias);
-  bias_sum.add_(d_RD.sum(0, false, bias_sum.scalar_type()));
+  bias_sum.add_(kernels::has_column_sums(d_RD) ? kernels::column_sums(d_RD)
+                                               : d_RD.sum(0, false, bias_sum.scalar_type()));
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {

@@ -82,11 +82,12 @@ Reference reference(const Case& one, const at::Tensor& q, const at::Tensor& k, c
   scores = scores.masked_fill(outside, -std::numeric_limits<double>::infinity());
   const at::Tensor lse = scores.logsumexp(-1);
   // A row without keys has no probabilities.
-  const at::Tensor probabilities = (scores - lse.unsqueeze(-1)).exp().nan_to_num(0.0).mul(factors(one, settings_of(one)));
+  const at::Tensor probabilities =
+      (scores - lse.unsqueeze(-1)).exp().nan_to_num(0.0).mul(factors(one, settings_of(one)));
   const at::Tensor output = at::matmul(probabilities, value);
-  const auto gradients =
-      torch::autograd::grad({output}, {query, key, value}, {d_output.to(at::kDouble)});
-  return {output.detach(), lse.detach(), gradients[0].nan_to_num(0.0), gradients[1].nan_to_num(0.0), gradients[2]};
+  const auto gradients = torch::autograd::grad({output}, {query, key, value}, {d_output.to(at::kDouble)});
+  return {output.detach(), lse.detach(), gradients[0].nan_to_num(0.0), gradients[1].nan_to_num(0.0),
+          gradients[2]};
 }
 
 // Relative to the norm, or to elements of 1e-3 where they are smaller.

@@ -52,11 +52,11 @@ TEST(MemoryPlan, IsNotBelowAndNotFarAboveWhatAStepHolds) {
     const PackShape shape =
         PackShape::largest(model.config(), c.window, {c.text, c.query, c.target, c.documents});
     const int64_t half = shape.positions / 2;
-    for (const Way& way : {way_of(EncodeSchedule::kKept), way_of(EncodeSchedule::kCached),
-                           way_of(EncodeSchedule::kStreamed), way_of(EncodeSchedule::kTwoSweep),
-                           Way{EncodeSchedule::kCached, {half}}, Way{EncodeSchedule::kTwoSweep, {half}},
-                           Way{EncodeSchedule::kCached, {.lean = kAllPositions}},
-                           Way{EncodeSchedule::kTwoSweep, {half, kAllPositions}}}) {
+    for (const Way& way :
+         {way_of(EncodeSchedule::kKept), way_of(EncodeSchedule::kCached), way_of(EncodeSchedule::kStreamed),
+          way_of(EncodeSchedule::kTwoSweep), Way{EncodeSchedule::kCached, {half}},
+          Way{EncodeSchedule::kTwoSweep, {half}}, Way{EncodeSchedule::kCached, {.lean = kAllPositions}},
+          Way{EncodeSchedule::kTwoSweep, {half, kAllPositions}}}) {
       const int64_t planned = cost.bytes(shape, way);
 
       GradientOptions options;
@@ -68,10 +68,12 @@ TEST(MemoryPlan, IsNotBelowAndNotFarAboveWhatAStepHolds) {
       accumulate_gradient(model, examples, options);
       const double share = static_cast<double>(PeakMeter::instance().peak()) / static_cast<double>(planned);
       SCOPED_TRACE(std::string(name(way.schedule)) + " " + std::to_string(way.retained.full) + " and " +
-                   std::to_string(way.retained.lean) + ", " +
-                   std::to_string(c.text) + " tokens");
+                   std::to_string(way.retained.lean) + ", " + std::to_string(c.text) + " tokens");
       EXPECT_LE(share, 1.0);
-      EXPECT_GE(share, 0.75);
+      // `auto` takes no lean graph where attention is plain, which is made again at another time than the
+      // rest.
+      const bool taken = way.retained.lean == 0 || c.attention_dropout == 0;
+      EXPECT_GE(share, taken ? 0.75 : 0.7);
     }
   }
 }

@@ -72,10 +72,10 @@ TEST(Packs, EveryKeptRowIsWrittenOnce) {
       seen[document] = true;
     }
     std::vector<int> places(pack.size() * pack.max_rows);
-    const WindowPacks packs(pack);
+    const WindowPacks packs(pack, at::kCPU);
     for (int64_t call = 0; call < packs.size(); ++call) {
-      const EncoderPack calls = packs.at(call, 1, at::kCPU);
-      EXPECT_LE(calls.ids_WC.numel(), kEncoderPackPositions);
+      const EncoderPack calls = packs.at(call, 1);
+      EXPECT_LE(calls.ids_WC.numel(), encoder_pack_positions(at::kCPU));
       EXPECT_EQ(calls.ids_WC.numel(), packs.positions(call));
       const at::Tensor ids = calls.ids_WC.reshape({-1});
       for (int64_t r = 0; r < calls.to_R.size(0); ++r, ++written) {

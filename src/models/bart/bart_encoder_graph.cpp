@@ -51,8 +51,7 @@ at::Tensor forward(const EncoderLayer& layer, int64_t index, const at::Tensor& s
                    Record& record) {
   const auto [query, key, value] = project(layer.self_attention, states_BSD.to(layer.products), layer.heads);
   const uint64_t site = nn::dropout_site(kEncoderSelfProbabilities, static_cast<uint64_t>(index));
-  const at::Tensor context =
-      nn::join_heads(record.attention.forward(query, key, value, mask, dropout, site));
+  const at::Tensor context = nn::join_heads(record.attention.forward(query, key, value, mask, dropout, site));
   record.attention_sum = states_BSD + dropped(apply(layer.self_attention.output, context), dropout,
                                               dropout.hidden, kEncoderSelfOutput, index);
   const at::Tensor attended = apply(layer.self_attention_norm, record.attention_sum);
@@ -69,8 +68,8 @@ at::Tensor forward(const EncoderLayer& layer, int64_t index, const at::Tensor& s
   return std::exchange(record.output.states, at::Tensor());
 }
 
-// The feed-forward block's backward pass; adds to the gradient of its input, which it is given as far as it comes past
-// the block. `attended` is that input in the type of products.
+// The feed-forward block's backward pass; adds to the gradient of its input, which it is given as far as it
+// comes past the block. `attended` is that input in the type of products.
 void feed_forward_backward(const EncoderLayer& layer, int64_t index, const nn::Dropout& dropout,
                            const at::Tensor& inner_BSF, const at::Tensor& attended, at::Tensor d_sum) {
   const FeedForward& two = layer.feed_forward;
@@ -163,7 +162,8 @@ struct Function : torch::autograd::Function<Function> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    Encoding& encoding = *c10::static_intrusive_pointer_cast<Encoding>(context->saved_data["encoding"].toCapsule());
+    Encoding& encoding =
+        *c10::static_intrusive_pointer_cast<Encoding>(context->saved_data["encoding"].toCapsule());
     at::Tensor d_states = gradients[0];
     for (size_t i = encoding.layers.size(); i-- > 0;) {
       const at::Tensor states =
