@@ -235,6 +235,7 @@ double CostModel::flops(const PackShape& shape, const Way& way) const {
 }
 
 Retention CostModel::most_retained(const PackShape& shape, EncodeSchedule schedule, int64_t limit) const {
+  if (shape.positions == 0) return {};  // all windows are other ranks'
   const auto fits = [&](const Retention& retention) { return bytes(shape, {schedule, retention}) <= limit; };
   // The most encoder calls of which `of` makes a retention that fits, by bisection. Whole calls of the
   // largest size, and no more than was counted: smaller calls would fill the rest.

@@ -158,6 +158,15 @@ TEST(CostModel, ArithmeticIsThatOfTheMethodsTable) {
   }
 }
 
+TEST(MemoryPlan, KnowsAWayForARankWithoutWindows) {
+  const CostModel cost(wide_bart(), {.window = 256});
+  const PackShape none{.targets = 60, .longest_target = 60};
+  for (const int64_t bytes : {int64_t{0}, int64_t{1} << 40}) {
+    EXPECT_EQ(cost.fastest(none, bytes).retained.lean, 0);
+    EXPECT_GT(cost.flops(none, cost.fastest(none, bytes)), 0);
+  }
+}
+
 TEST(MemoryPlan, CountsAValidationThatTakesMoreThanAStep) {
   const models::BartModel model = wide_bart();
   PlanRequest request = long_document();

@@ -75,8 +75,8 @@ class BartModel {
 
   // ids_WC int64, padded at the end; lengths_W: real positions of each row (>= 1). Returns states [W, C, D];
   // rows past a window's length hold nothing of meaning. Positions restart in each window.
-  // With a gradient wanted, `graph` says what is kept for it: with another than kAutograd the layers' parameters get
-  // their gradient straight in `.grad`.
+  // With a gradient wanted, `graph` says what is kept for it: with another than kAutograd the layers'
+  // parameters get their gradient straight in `.grad`.
   at::Tensor encode(const at::Tensor& ids_WC, const std::vector<int64_t>& lengths_W,
                     const nn::Dropout& dropout, EncoderGraph graph = EncoderGraph::kAutograd) const;
 

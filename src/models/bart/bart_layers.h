@@ -86,7 +86,8 @@ void pack(DecoderLayer& layer, at::ScalarType type, bool in_place);
 void unpack(DecoderLayer& layer);
 
 // x after dropout at that site of the layer.
-at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate, DropoutSite site, int64_t layer);
+at::Tensor dropped(const at::Tensor& x, const nn::Dropout& dropout, double rate, DropoutSite site,
+                   int64_t layer);
 
 struct Heads {
   at::Tensor query_BHSE, key_BHSE, value_BHSE;
