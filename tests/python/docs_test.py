@@ -53,11 +53,11 @@ SHORTENED = {
 # A command begins with one of these; a block whose first line does not is no block of commands.
 COMMAND = re.compile(r"(precis|cmake|cat|man|source|(build|scripts|recipes|\.venv|PREFIX)/\S+)(?=\s|$)")
 # Options of programs that are not ours.
-FOREIGN = {"--install", "--prefix", "--build", "--preset",  # cmake
+FOREIGN = {"--install", "--prefix", "--build", "--preset", "--target",  # cmake
            "--local-dir",                                   # hf
            "--logdir"}                                      # tensorboard
 TOOLS = ["recipes/describe/prepare.py", "benchmarks/compare.py", "benchmarks/gradient_distance.py",
-         "benchmarks/memory.py", "benchmarks/train.py"]
+         "benchmarks/memory.py", "benchmarks/peers/cached_peer.py", "benchmarks/train.py"]
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
