@@ -271,9 +271,8 @@ void CrossFold::fold(const KeysAndValues& block, int64_t begin) {
       return;
     }
     const at::Tensor both = at::logaddexp(flash_lse_NS1_, lse_NS1);
-    const auto share = [&](const at::Tensor& lse) {
-      return lse.sub(both).exp_().nan_to_num_(0.0);
-    };  // -inf - -inf
+    // Where neither has rows, -inf - -inf.
+    const auto share = [&](const at::Tensor& lse) { return lse.sub(both).exp_().nan_to_num_(0.0); };
     flash_output_NSE_.mul_(share(flash_lse_NS1_)).addcmul_(output_NSE, share(lse_NS1));
     flash_lse_NS1_ = both;
   } else {

@@ -10,7 +10,8 @@
 
 namespace precis::models {
 
-// What is kept of a forward pass until its backward pass. Every one gives the same gradient, bit for bit.
+// What is kept of a forward pass until its backward pass. kFull and kLean give the same gradient bit for bit,
+// and kAutograd the same but for rounding.
 enum class EncoderGraph {
   kAutograd,  // autograd's own
   kFull,      // of each layer queries, keys, values, the attention's result, the inner state, the sums before
